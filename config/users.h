@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: ISC
+//
+// config/users.h: who may log in, and with what: the auth_file.
+//
+// PgBouncer's format, a line each: "user" "password or verifier". The second string is a password in plain text or a
+// verifier as PostgreSQL keeps it in pg_authid.rolpassword ("SCRAM-SHA-256$4096:salt$StoredKey:ServerKey"). The file must
+// be 0600 (or 0640 of group root's): others may not read it. Immutable after loading, part of the config snapshot.
+#ifndef PGSTEER_CONFIG_USERS_H
+#define PGSTEER_CONFIG_USERS_H
+
+#include "base/base.h"
+#include "base/fault.h"
+#include "base/secret.h"
+
+enum { SCRAM_KEY_LEN = 32, SCRAM_SALT_MAX = 64 };
+
+// RFC 5802's secrets of one user, as PostgreSQL stores them.
+struct scram_verifier {
+    uint32_t iterations;
+    uint8_t salt_len;
+    uint8_t salt[SCRAM_SALT_MAX];
+    uint8_t stored_key[SCRAM_KEY_LEN];
+    uint8_t server_key[SCRAM_KEY_LEN];
+};
+
+enum user_secret_kind { USER_SECRET_NONE, USER_SECRET_PLAIN, USER_SECRET_SCRAM };
+
+struct user {
+    char *name;
+    enum user_secret_kind kind;
+    struct secret password;         // USER_SECRET_PLAIN
+    struct scram_verifier verifier; // USER_SECRET_SCRAM
+};
+
+struct users;
+
+struct users *users_empty(void);
+// NULL and "path:line: what" when the file cannot be read, is readable by others or has a bad line.
+NODISCARD struct users *users_load(const char *path, struct fault *fault);
+void users_free(struct users *u); // wipes every secret
+const struct user *users_find(const struct users *u, const char *name);
+// The first user with a plain password, or NULL: what the monitor uses when nothing else is said.
+const struct user *users_first_plain(const struct users *u);
+size_t users_count(const struct users *u);
+
+// Parses "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" (iterations 1..1,000,000); false when it is not one.
+NODISCARD bool scram_verifier_parse(const char *text, struct scram_verifier *out);
+
+#endif

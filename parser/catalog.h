@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: ISC
+//
+// parser/catalog.h: what the parser must know of one database that its text does not say.
+//
+// The user-defined functions with their volatility, and the relations a replica cannot serve rightly (views over volatile
+// functions, unlogged tables, foreign tables). Read from the primary by health/catalog_probe, immutable, shared by count.
+// Without one (NULL) every function that is not built in is unknown, and goes to the primary.
+#ifndef PGSTEER_PARSER_CATALOG_H
+#define PGSTEER_PARSER_CATALOG_H
+
+#include "base/snap.h"
+#include "base/span.h"
+
+enum catalog_volatility { CATALOG_UNKNOWN, CATALOG_HARMLESS, CATALOG_VOLATILE };
+
+struct catalog;
+
+// A builder: one thread adds rows, then the catalog is published and never altered.
+struct catalog *catalog_new(const char *database); // one reference, the caller's
+// A function outside pg_catalog that accepts min_args..max_args arguments (max_args -1 = any number).
+void catalog_add_function(struct catalog *c, const char *schema, const char *name, int min_args, int max_args,
+                          enum catalog_volatility volatility);
+// An operator (by its symbol) whose function is VOLATILE.
+void catalog_add_volatile_operator(struct catalog *c, const char *schema, const char *name);
+void catalog_add_primary_relation(struct catalog *c, const char *schema, const char *name);
+
+void catalog_ref(struct catalog *c);
+void catalog_unref(struct catalog *c);
+const char *catalog_database(const struct catalog *c);
+
+// `schema` is empty when the call does not name one: then every function of that name that takes n_args counts, and one
+// volatile condemns all, since the search_path is not known here. No such function: CATALOG_UNKNOWN.
+enum catalog_volatility catalog_function(const struct catalog *c, struct span schema, struct span name, int n_args);
+bool catalog_operator_is_volatile(const struct catalog *c, struct span schema, struct span name);
+bool catalog_relation_is_primary(const struct catalog *c, struct span schema, struct span name);
+
+#endif
