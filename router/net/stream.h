@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: ISC
+//
+// router/net/stream.h: bytes over TCP or a Unix socket, with or without TLS.
+//
+// Readiness-based: uv_poll_t and non-blocking recv/send (SSL_read/SSL_write under TLS). The owner is told that bytes can be
+// read and reads them into a buffer of its choice; it writes and what the kernel does not take is queued here and sent when
+// there is room. In steady state a write is one send(2) and no epoll_ctl. Embedded in its owner, which must outlive the
+// `closed` callback. One thread: the loop's.
+#ifndef PGSTEER_ROUTER_NET_STREAM_H
+#define PGSTEER_ROUTER_NET_STREAM_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/fault.h"
+
+struct stream;
+struct tls_context; // router/net/tls.h
+struct ssl_st;      // OpenSSL's SSL
+
+// Upward calls. Each may close the stream; none is called after stream_close but `closed`.
+struct stream_ops {
+    // Connect (and TLS handshake, when asked for) is done.
+    void (*ready)(struct stream *s);
+    // There is something to read, or an end of file or error that the next stream_read will tell.
+    void (*readable)(struct stream *s);
+    // Everything queued has been sent (called only after something had to be queued).
+    void (*drained)(struct stream *s);
+    // Connecting, the handshake or sending failed. The owner should call stream_close.
+    void (*failed)(struct stream *s, const struct fault *fault);
+    // The memory may go.
+    void (*closed)(struct stream *s);
+};
+
+struct stream {
+    // read-only
+    const struct stream_ops *ops;
+    int fd; // -1 when closed
+    // private
+    uv_poll_t poll;
+    struct ssl_st *ssl;
+    struct buf out; // accepted from the owner, not yet by the kernel
+    int events;     // what uv_poll waits for now
+    uint8_t state;
+    bool paused, read_wants_write, write_wants_read, closing;
+};
+
+// Takes an accepted, non-blocking socket. Reading starts at once. On failure the fd is closed.
+NODISCARD bool stream_open(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops, int fd, struct fault *f);
+// Starts to connect; `ready` or `failed` follows, never from inside this call. Deadlines are the owner's. TCP sockets get
+// TCP_NODELAY, keepalive and TCP_USER_TIMEOUT.
+NODISCARD bool stream_connect(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops,
+                              const struct sockaddr *address, socklen_t len, struct fault *f);
+// Starts a TLS handshake on an open stream, as a server or as a client (server_name: for SNI and host verification, NULL =
+// none). No byte may have been read past the point where the handshake begins. `ready` or `failed` follows.
+NODISCARD bool stream_start_tls(struct stream *s, struct tls_context *tls, bool as_server, const char *server_name,
+                                struct fault *f);
+bool stream_is_tls(const struct stream *s);
+
+// > 0: bytes read. 0: nothing now. -1: end of file. -2: error, `f` filled. Never more than one recv(2) or SSL_read.
+NODISCARD ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f);
+// True when TLS holds decrypted bytes that no readable event will announce: the owner must read again.
+bool stream_has_pending(const struct stream *s);
+
+// Sends or queues all of it. False: the stream is broken (the owner closes it) — `failed` is not called for it.
+// The caller bounds what it queues with stream_unsent.
+NODISCARD bool stream_writev(struct stream *s, const struct iovec *iov, int n);
+NODISCARD static inline bool stream_write(struct stream *s, const void *p, size_t n) {
+    struct iovec iov = {(void *)(uintptr_t)p, n};
+    return stream_writev(s, &iov, 1);
+}
+// Bytes queued and not yet sent.
+static inline size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
+
+// While paused, `readable` is not called. Idempotent.
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+bool stream_is_paused(const struct stream *s);
+
+// Idempotent. What is queued is dropped; with `flush_first` it is sent as far as the kernel takes it at once (a last error
+// message), and TLS says close_notify. `closed` follows from the loop, never from inside.
+void stream_close(struct stream *s, bool flush_first);
+
+// "127.0.0.1:5432", "[::1]:5432", "unix:/path"; at most 'cap' bytes.
+void stream_peer_str(const struct stream *s, char *to, size_t cap);
+// True for a Unix socket or a loopback address.
+bool stream_peer_is_local(const struct stream *s);
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: ISC
+//
+// router/wire/frame.h: bytes to messages.
+//
+// Pure. A frame is one message of the protocol, or as much of it as has arrived; lengths are checked against what the
+// message's type allows before anybody reserves or skips a byte. Used for both directions: which types are good is a table
+// per direction, with the smallest and largest length of each.
+#ifndef PGSTEER_ROUTER_WIRE_FRAME_H
+#define PGSTEER_ROUTER_WIRE_FRAME_H
+
+#include "base/fault.h"
+#include "base/span.h"
+#include "router/wire/proto.h"
+
+enum wire_result {
+    WIRE_OK,   // done
+    WIRE_MORE, // not yet: more bytes are needed
+    WIRE_BAD   // never: the fault says why; the connection must end
+};
+
+enum frame_direction { FRAME_FROM_CLIENT, FRAME_FROM_SERVER };
+
+struct frame {
+    char type;
+    uint32_t total;      // bytes of the whole message, header and all
+    struct span payload; // what follows the length: complete on WIRE_OK
+};
+
+// Reads the message at the front of `in`. WIRE_OK: it is there in full. WIRE_MORE: fewer than 5 bytes (type is 0 then), or
+// the header is good (type and total are set, payload holds what there is) and the rest is missing. WIRE_BAD (08P01):
+// unknown type, or a length that type cannot have.
+NODISCARD enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out,
+                                      struct fault *fault);
+
+// The first packet of a connection, which has no type byte.
+struct startup {
+    enum { STARTUP_VERSION_3, STARTUP_SSL_REQUEST, STARTUP_GSSENC_REQUEST, STARTUP_CANCEL } kind;
+    uint32_t total;
+    uint16_t minor;         // STARTUP_VERSION_3
+    struct span parameters; // STARTUP_VERSION_3: name NUL value NUL ... NUL
+    uint32_t cancel_pid;    // STARTUP_CANCEL
+    struct span cancel_key; // STARTUP_CANCEL: 4 bytes in protocol 3.0
+};
+
+// WIRE_BAD (08P01, or 0A000 for a protocol we do not speak): the length is under 8 or over 10,000, which is seen from its
+// first four bytes, before more is read; parameters without a final NUL; another major version.
+NODISCARD enum wire_result frame_startup(struct span in, struct startup *out, struct fault *fault);
+
+// Walks the parameters of a start-up packet; false at the end. The pairs were checked by frame_startup.
+NODISCARD bool startup_next_parameter(struct span *rest, struct span *name, struct span *value);
+
+#endif
