@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/pipeline.h: the replies that a server still owes.
+//
+// For every message sent that PostgreSQL answers there is one entry, in order, which says what becomes of the answer:
+// forwarded to the client, swallowed (the router asked, not the client), or invented (the client asked, the server was not
+// bothered). An error makes the server skip everything up to the next Sync, and so the entries up to there. A connection may
+// be given to somebody else only when its pipeline is empty. Pure bookkeeping; single thread.
+#ifndef PGSTEER_ROUTER_SESSION_PIPELINE_H
+#define PGSTEER_ROUTER_SESSION_PIPELINE_H
+
+#include "base/base.h"
+
+struct statement; // router/session/statements.h
+
+enum reply_kind {
+    REPLY_QUERY,    // Query or FunctionCall: anything up to its ReadyForQuery
+    REPLY_PARSE,    // ParseComplete
+    REPLY_BIND,     // BindComplete
+    REPLY_DESCRIBE, // RowDescription or NoData, for a statement ParameterDescription before it
+    REPLY_EXECUTE,  // rows and CommandComplete, EmptyQueryResponse, PortalSuspended, or COPY
+    REPLY_CLOSE,    // CloseComplete
+    REPLY_SYNC,     // ReadyForQuery
+};
+
+enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
+
+// What a Parse or Close did to the client's names when it was sent, so that it can be undone if the server never did it.
+struct reply {
+    uint8_t kind;   // enum reply_kind
+    uint8_t action; // enum reply_action
+    bool client_names;        // it changed the client's names: `name`, `after`, `before` say how
+    bool portal_describe;     // REPLY_DESCRIBE of a portal
+    char *name;               // owned; NULL = the unnamed statement
+    struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold
+    struct statement *before; // what the name stood for until then (counted), or NULL
+    bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
+};
+
+struct pipeline {
+    struct reply *ring;
+    uint32_t head, count, cap; // cap is a power of two
+};
+
+static inline void pipeline_init(struct pipeline *p) { *p = (struct pipeline){0}; }
+// Frees everything, counts on statements too.
+void pipeline_fini(struct pipeline *p);
+static inline bool pipeline_is_empty(const struct pipeline *p) { return p->count == 0; }
+// The entry whose answer comes next; NULL when nothing is due. Good until the next push or pop.
+static inline struct reply *pipeline_head(struct pipeline *p) {
+    return p->count ? &p->ring[p->head & (p->cap - 1)] : NULL;
+}
+static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) { return &p->ring[(p->head + i) & (p->cap - 1)]; }
+// A new last entry, all zero but kind and action; good until the next push.
+struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action);
+// Drops the head and what it owns.
+void pipeline_pop(struct pipeline *p);
+
+#endif

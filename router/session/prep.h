@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/prep.h: protocol-level prepared statements across server connections.
+//
+// A client's name stands for an interned statement (statements.h); a server connection knows a statement by a name of ours
+// and is given the ones it lacks just in time, in the same write as the messages that use them. The unnamed statement is
+// carried from server to server in the same way. Both sides' sets are bounded: a server connection closes the statement
+// it used longest ago, a client gets an error. Single thread.
+#ifndef PGSTEER_ROUTER_SESSION_PREP_H
+#define PGSTEER_ROUTER_SESSION_PREP_H
+
+#include "base/buf.h"
+#include "base/ilist.h"
+#include "router/session/statements.h"
+
+struct pipeline;
+struct reply;
+struct prep_name; // a client's name
+struct prep_held; // a statement on a server connection
+
+// The client's side.
+struct prep_client {
+    struct prep_name *names; // uthash, by name; NULL when there is none
+    struct statement *unnamed;
+    size_t count;
+};
+static inline void prep_client_init(struct prep_client *c) { *c = (struct prep_client){0}; }
+void prep_client_fini(struct prep_client *c);
+// NULL when the client has none of that name. An empty name is the unnamed statement.
+struct statement *prep_client_find(const struct prep_client *c, struct span name);
+// The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before; the
+// caller owns that reference.
+struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
+void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnamed statement stays
+
+// The server's side.
+struct prep_server {
+    struct prep_held *held; // uthash, by statement id
+    struct ilist lru;       // oldest first
+    struct statement *unnamed;
+    uint32_t epoch; // part of the names: after DEALLOCATE ALL no old name is used again
+};
+void prep_server_init(struct prep_server *s);
+void prep_server_fini(struct prep_server *s);
+bool prep_server_has(const struct prep_server *s, const struct statement *st);
+// Marks it used now; it must be there.
+void prep_server_touch(struct prep_server *s, const struct statement *st);
+void prep_server_add(struct prep_server *s, struct statement *st);
+void prep_server_remove(struct prep_server *s, const struct statement *st);
+void prep_server_forget_all(struct prep_server *s); // the server dropped all its statements, named and unnamed
+void prep_server_set_unnamed(struct prep_server *s, struct statement *st); // NULL = it has none
+static inline size_t prep_server_count(const struct prep_server *s) { return s->lru.count; }
+
+enum { PREP_NAME_MAX = 40 };
+// "pgsteer_<id>_<epoch>": how this server connection knows the statement. Answers the span in `to`.
+struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]);
+// The statement id in a name of ours, or 0.
+uint32_t prep_parse_name(struct span name);
+
+// Writes a client's batch of extended-protocol messages for a server: names replaced, missing statements prepared ahead of
+// their first use, a Parse of what the server has already left out (its answer invented), superfluous ones closed. Every
+// message gets its entry in `due`.
+struct prep_rewrite {
+    struct prep_client *client;
+    struct prep_server *server;
+    struct statements *statements;
+    struct pipeline *due;
+    struct buf *out;         // appended to
+    size_t max_server;       // max_prepared_statements
+    size_t max_client;       // max_client_prepared_statements
+    uint64_t *server_parses; // counts statements prepared for lack of them
+};
+// `batch` is whole messages that frame_next and msg_* have accepted. A Parse past the client's bound, or of a name that the
+// client has already, makes the server answer with an error, as PostgreSQL does.
+void prep_rewrite(struct prep_rewrite *r, struct span batch);
+
+// The answer to `r` has come and was no error, or it will never come since an error made the server skip it (`failed` is
+// the entry the error was for). Both bring the client's and the server's sets in line with what the server did.
+void prep_done(struct prep_client *client, struct prep_server *server, struct reply *r);
+void prep_undo(struct prep_client *client, struct prep_server *server, struct reply *r, bool failed);
+
+// The name in `DEALLOCATE [PREPARE] name`, as PostgreSQL would fold it, in `to`; false when the text is anything else.
+bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len);
+
+#endif

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: ISC
+// router/session/statements.c: see router/session/statements.h.
+#include "router/session/statements.h"
+
+#include <xxhash.h>
+
+#include "base/mem.h"
+
+struct statements {
+    struct statement **slots; // chained
+    size_t n_slots, count;    // n_slots is a power of two
+    struct ilist idle;        // refs == 0, oldest first
+    size_t max_idle;
+    uint32_t *next_id;
+};
+
+enum { STATEMENTS_FIRST_SLOTS = 64 };
+
+struct statements *statements_new(uint32_t *next_id, size_t max_idle) {
+    struct statements *t = mem_new(struct statements);
+    t->n_slots = STATEMENTS_FIRST_SLOTS;
+    t->slots = mem_array(t->n_slots, struct statement *);
+    ilist_init(&t->idle);
+    t->max_idle = max_idle;
+    t->next_id = next_id;
+    return t;
+}
+
+static struct statement **slot_of(struct statements *t, uint64_t hash) { return &t->slots[hash & (t->n_slots - 1)]; }
+
+static void statement_drop(struct statements *t, struct statement *s) {
+    struct statement **at = slot_of(t, s->hash);
+    while (*at != s) at = &(*at)->chain;
+    *at = s->chain;
+    t->count--;
+    mem_free(s);
+}
+
+void statements_free(struct statements *t) {
+    struct ilink *n;
+    while ((n = ilist_pop_front(&t->idle))) statement_drop(t, container_of(n, struct statement, idle));
+    bug_unless(t->count == 0);
+    mem_free(t->slots);
+    mem_free(t);
+}
+
+static void statements_grow(struct statements *t) {
+    size_t n_old = t->n_slots;
+    struct statement **old = t->slots;
+    t->n_slots *= 2;
+    t->slots = mem_array(t->n_slots, struct statement *);
+    for (size_t i = 0; i < n_old; i++) {
+        for (struct statement *s = old[i], *next; s; s = next) {
+            next = s->chain;
+            struct statement **at = slot_of(t, s->hash);
+            s->chain = *at;
+            *at = s;
+        }
+    }
+    mem_free(old);
+}
+
+static struct statement *statement_new(struct statements *t, struct span query, struct span types, uint64_t hash) {
+    struct statement *s = mem_alloc(sizeof *s + query.len + types.len);
+    uint8_t *bytes = (uint8_t *)(s + 1);
+    memcpy(bytes, query.ptr, query.len);
+    memcpy(bytes + query.len, types.ptr, types.len);
+    s->query = span_of(bytes, query.len);
+    s->types = span_of(bytes + query.len, types.len);
+    s->id = ++*t->next_id;
+    s->hash = hash;
+    s->table = t;
+    s->refs = 1;
+    ilink_init(&s->idle);
+    if (++t->count > t->n_slots) statements_grow(t);
+    struct statement **at = slot_of(t, hash);
+    s->chain = *at;
+    *at = s;
+    return s;
+}
+
+struct statement *statements_intern(struct statements *t, struct span query, struct span types) {
+    uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len, XXH3_64bits(types.ptr, types.len));
+    for (struct statement *s = *slot_of(t, hash); s; s = s->chain) {
+        if (s->hash == hash && span_eq(s->query, query) && span_eq(s->types, types)) {
+            statement_ref(s);
+            return s;
+        }
+    }
+    return statement_new(t, query, types, hash);
+}
+
+void statement_ref(struct statement *s) {
+    if (s->refs++ == 0) ilist_remove(&s->table->idle, &s->idle);
+}
+
+void statement_unref(struct statement *s) {
+    bug_unless(s->refs > 0);
+    if (--s->refs > 0) return;
+    struct statements *t = s->table;
+    ilist_push_back(&t->idle, &s->idle);
+    if (t->idle.count > t->max_idle) {
+        struct ilink *oldest = ilist_pop_front(&t->idle);
+        statement_drop(t, container_of(oldest, struct statement, idle));
+    }
+}
+
+size_t statements_count(const struct statements *t) { return t->count; }
