@@ -112,14 +112,19 @@ def spawn(argv, account=None, **options):
     return subprocess.Popen(argv, start_new_session=True, **options)
 
 
-def process_start(pid):
-    """When the process started (kernel ticks), or None when there is none: tells it from a later one of its id."""
+def process_stat(pid):
+    """The fields of /proc/PID/stat from the state on (state, parent, ...), or None when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-            fields = f.read().rpartition(")")[2].split()
+            return f.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else int(fields[19])
+
+
+def process_start(pid):
+    """When the process started (kernel ticks), or None when there is none: tells it from a later one of its id."""
+    fields = process_stat(pid)
+    return None if fields is None or fields[0] == "Z" else int(fields[19])
 
 
 def await_exit(pid, timeout):
@@ -138,12 +143,8 @@ def await_exit(pid, timeout):
 
 def children(pid):
     """Ids of the processes whose parent is `pid`."""
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task") if os.path.isdir(f"/proc/{pid}/task") else []:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-                found += [int(p) for p in f.read().split()]
-    return found
+    stats = ((int(name), process_stat(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [child for child, fields in stats if fields is not None and int(fields[1]) == pid]
 
 
 def send(pid, signum):
