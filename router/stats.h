@@ -3,8 +3,8 @@
 // router/stats.h: what is counted.
 //
 // Each worker has one struct stats that only its own thread writes; the control thread adds them up for /metrics. Relaxed
-// atomics: a sum may be a moment old, never torn. What there is to count is three tables: STAT_COUNTERS and STAT_GAUGES
-// here, the routing reasons of router/session/route.h and the error reasons below; every output loops over them.
+// atomics: a sum may be a moment old, never torn. What there is to count is a few tables: STAT_COUNTERS, STAT_GAUGES,
+// STAT_POOL_STATES and STAT_ERRORS here, the routing reasons in router/session/route.h; every output loops over them.
 #ifndef PGSTEER_ROUTER_STATS_H
 #define PGSTEER_ROUTER_STATS_H
 
@@ -28,12 +28,16 @@
     X(VERDICT_MISSES, "pgsteer_verdict_cache_misses_total", "Statements classified by the parser")                    \
     X(CANCELS, "pgsteer_cancels_total", "Cancel requests passed on to a server")
 
+// id, Prometheus name, help
 #define STAT_GAUGES(X)                                                                                                 \
     X(CLIENTS, "pgsteer_clients", "Client connections now")                                                           \
-    X(CLIENTS_PINNED, "pgsteer_clients_pinned", "Clients tied to their primary connection by session state")          \
-    X(POOL_ACTIVE, "active", "")   /* the three states of db_connection_pool_size */                                  \
-    X(POOL_IDLE, "idle", "")                                                                                          \
-    X(POOL_WAITING, "waiting", "")
+    X(CLIENTS_PINNED, "pgsteer_clients_pinned", "Clients tied to their primary connection by session state")
+
+// Gauges too: the states of db_connection_pool_size. id, label.
+#define STAT_POOL_STATES(X)                                                                                            \
+    X(POOL_ACTIVE, "active")   /* server connections at work for a session */                                         \
+    X(POOL_IDLE, "idle")       /* server connections nobody uses */                                                   \
+    X(POOL_WAITING, "waiting") /* sessions waiting for a server connection */
 
 // Errors the router itself raises or sees, by reason: id, label.
 #define STAT_ERRORS(X)                                                                                                 \
@@ -61,8 +65,8 @@ enum stat_counter {
         STAT_COUNTERS_COUNT
 };
 enum stat_gauge {
-#define X(id, name, help) STAT_GAUGE_##id,
-    STAT_GAUGES(X)
+#define X(id, name, ...) STAT_GAUGE_##id,
+    STAT_GAUGES(X) STAT_POOL_STATES(X)
 #undef X
         STAT_GAUGES_COUNT
 };
@@ -73,7 +77,8 @@ enum stat_error {
         STAT_ERRORS_COUNT
 };
 
-// Histograms of durations; the same bucket bounds for all, in microseconds, +Inf last.
+// Histograms of durations; the same bucket bounds for all, in microseconds. A bucket counts what is at most its bound and
+// over the one before (cells are not cumulative); the last cell has no bound.
 enum stat_histogram {
     STAT_HISTOGRAM_POOL_WAIT,   // db_connection_pool_wait_time_seconds
     STAT_HISTOGRAM_READ,        // db_query_duration_seconds{query_type="read"}
@@ -112,6 +117,7 @@ static inline void stats_error(struct stats *s, enum stat_error e) { stat_cell_a
 static inline void stats_routed(struct stats *s, bool replica, unsigned reason) {
     stat_cell_add(&s->routed[replica][reason], 1);
 }
+// Counts one duration. The owner's thread.
 void stats_observe(struct stats *s, enum stat_histogram h, uint64_t us);
 
 // Adds `from` to `to` cell by cell (control thread: `to` is its own). Both may be read by others meanwhile.
