@@ -3,9 +3,10 @@
 // router/session/prep.h: protocol-level prepared statements across server connections.
 //
 // A client's name stands for an interned statement (statements.h); a server connection knows a statement by a name of ours
-// and is given the ones it lacks just in time, in the same write as the messages that use them. The unnamed statement is
-// carried from server to server in the same way. Both sides' sets are bounded: a server connection closes the statement
-// it used longest ago, a client gets an error. Single thread.
+// and is given the ones it lacks just in time, in the same write as the messages that use them. A server's unnamed
+// statement is used only by the batch that parses it; used later, it goes by a name of ours like any other, so that no
+// client can ever meet another's. A server connection closes the statement it used longest ago when it holds too many.
+// Single thread.
 #ifndef PGSTEER_ROUTER_SESSION_PREP_H
 #define PGSTEER_ROUTER_SESSION_PREP_H
 
@@ -14,7 +15,6 @@
 #include "router/session/statements.h"
 
 struct pipeline;
-struct reply;
 struct prep_name; // a client's name
 struct prep_held; // a statement on a server connection
 
@@ -37,7 +37,6 @@ void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnam
 struct prep_server {
     struct prep_held *held; // uthash, by statement id
     struct ilist lru;       // oldest first
-    struct statement *unnamed;
     uint32_t epoch; // part of the names: after DEALLOCATE ALL no old name is used again
 };
 void prep_server_init(struct prep_server *s);
@@ -47,15 +46,16 @@ bool prep_server_has(const struct prep_server *s, const struct statement *st);
 void prep_server_touch(struct prep_server *s, const struct statement *st);
 void prep_server_add(struct prep_server *s, struct statement *st);
 void prep_server_remove(struct prep_server *s, const struct statement *st);
-void prep_server_forget_all(struct prep_server *s); // the server dropped all its statements, named and unnamed
-void prep_server_set_unnamed(struct prep_server *s, struct statement *st); // NULL = it has none
+struct statement *prep_server_oldest(struct prep_server *s); // NULL when it holds none
+void prep_server_forget_all(struct prep_server *s); // the server dropped all its statements
 static inline size_t prep_server_count(const struct prep_server *s) { return s->lru.count; }
 
 enum { PREP_NAME_MAX = 40 };
-// "pgsteer_<id>_<epoch>": how this server connection knows the statement. Answers the span in `to`.
+// "pgsteer_<id>_<epoch>": how this server connection knows the statement; NULL gives a name that no statement has.
+// Answers the span in `to`.
 struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]);
-// The statement id in a name of ours, or 0.
-uint32_t prep_parse_name(struct span name);
+// True for a name that looks like one of ours: a client's use of it must never reach a server.
+bool prep_is_our_name(struct span name);
 
 // Writes a client's batch of extended-protocol messages for a server: names replaced, missing statements prepared ahead of
 // their first use, a Parse of what the server has already left out (its answer invented), superfluous ones closed. Every
@@ -67,17 +67,20 @@ struct prep_rewrite {
     struct pipeline *due;
     struct buf *out;         // appended to
     size_t max_server;       // max_prepared_statements
-    size_t max_client;       // max_client_prepared_statements
-    uint64_t *server_parses; // counts statements prepared for lack of them
+    uint64_t server_parses;  // counts statements prepared for lack of them
 };
-// `batch` is whole messages that frame_next and msg_* have accepted. A Parse past the client's bound, or of a name that the
-// client has already, makes the server answer with an error, as PostgreSQL does.
+// `batch` is whole messages that frame_next and msg_* have accepted. A Parse of a name that the client has already and a use
+// of one it has not make the server answer with the error that PostgreSQL has for it.
 void prep_rewrite(struct prep_rewrite *r, struct span batch);
 
-// The answer to `r` has come and was no error, or it will never come since an error made the server skip it (`failed` is
-// the entry the error was for). Both bring the client's and the server's sets in line with what the server did.
-void prep_done(struct prep_client *client, struct prep_server *server, struct reply *r);
-void prep_undo(struct prep_client *client, struct prep_server *server, struct reply *r, bool failed);
+// An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go, and
+// what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has been
+// sent yet, and what is sent until then will be skipped as well.
+bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due);
+
+// Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them: by
+// `name` (NULL: the unnamed statement). False when there is none in it and the message can be passed on as it is.
+bool prep_rename_error(struct span message, const char *name, struct buf *out);
 
 // The name in `DEALLOCATE [PREPARE] name`, as PostgreSQL would fold it, in `to`; false when the text is anything else.
 bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len);

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: ISC
+// router/session/prep.c: see router/session/prep.h. The two sets of names; prep_rewrite.c writes the messages.
+#include "router/session/prep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+#include <xxhash.h>
+
+#include "base/mem.h"
+#include "router/session/pipeline.h"
+
+#define NAME_PREFIX "pgsteer_"
+
+struct prep_name {
+    UT_hash_handle hh;
+    struct statement *statement; // counted
+    size_t len;
+    char name[];
+};
+
+struct prep_held {
+    UT_hash_handle hh;
+    uint32_t id;
+    struct statement *statement; // counted
+    struct ilink lru;
+};
+
+// The client's names.
+
+static struct prep_name *find_name(const struct prep_client *c, struct span name) {
+    struct prep_name *n = NULL;
+    HASH_FIND(hh, c->names, name.ptr, name.len, n);
+    return n;
+}
+
+struct statement *prep_client_find(const struct prep_client *c, struct span name) {
+    if (name.len == 0) return c->unnamed;
+    struct prep_name *n = find_name(c, name);
+    return n ? n->statement : NULL;
+}
+
+static struct statement *name_remove(struct prep_client *c, struct prep_name *n) {
+    struct statement *before = n->statement;
+    HASH_DELETE(hh, c->names, n);
+    mem_free(n);
+    c->count--;
+    return before;
+}
+
+struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s) {
+    if (s) statement_ref(s);
+    if (name.len == 0) {
+        struct statement *before = c->unnamed;
+        c->unnamed = s;
+        return before;
+    }
+    struct prep_name *n = find_name(c, name);
+    if (n) {
+        if (!s) return name_remove(c, n);
+        struct statement *before = n->statement;
+        n->statement = s;
+        return before;
+    }
+    if (!s) return NULL;
+    n = mem_alloc(sizeof *n + name.len);
+    n->statement = s;
+    n->len = name.len;
+    memcpy(n->name, name.ptr, name.len);
+    HASH_ADD_KEYPTR(hh, c->names, n->name, n->len, n);
+    c->count++;
+    return NULL;
+}
+
+void prep_client_forget_all(struct prep_client *c) {
+    struct prep_name *n, *next;
+    HASH_ITER(hh, c->names, n, next) statement_unref(name_remove(c, n));
+}
+
+void prep_client_fini(struct prep_client *c) {
+    prep_client_forget_all(c);
+    if (c->unnamed) statement_unref(c->unnamed);
+    prep_client_init(c);
+}
+
+// The server's set.
+
+void prep_server_init(struct prep_server *s) {
+    *s = (struct prep_server){0};
+    ilist_init(&s->lru);
+}
+
+static struct prep_held *find_held(const struct prep_server *s, const struct statement *st) {
+    struct prep_held *h = NULL;
+    HASH_FIND(hh, s->held, &st->id, sizeof st->id, h);
+    return h;
+}
+
+static void held_drop(struct prep_server *s, struct prep_held *h) {
+    HASH_DELETE(hh, s->held, h);
+    ilist_remove(&s->lru, &h->lru);
+    statement_unref(h->statement);
+    mem_free(h);
+}
+
+bool prep_server_has(const struct prep_server *s, const struct statement *st) { return find_held(s, st) != NULL; }
+
+void prep_server_touch(struct prep_server *s, const struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    ilist_remove(&s->lru, &h->lru);
+    ilist_push_back(&s->lru, &h->lru);
+}
+
+void prep_server_add(struct prep_server *s, struct statement *st) {
+    if (find_held(s, st)) return;
+    struct prep_held *h = mem_new(struct prep_held);
+    h->id = st->id;
+    h->statement = st;
+    statement_ref(st);
+    ilink_init(&h->lru);
+    ilist_push_back(&s->lru, &h->lru);
+    HASH_ADD(hh, s->held, id, sizeof h->id, h);
+}
+
+void prep_server_remove(struct prep_server *s, const struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    if (h) held_drop(s, h);
+}
+
+struct statement *prep_server_oldest(struct prep_server *s) {
+    struct ilink *n = ilist_first(&s->lru);
+    return n ? container_of(n, struct prep_held, lru)->statement : NULL;
+}
+
+void prep_server_forget_all(struct prep_server *s) {
+    struct prep_held *h, *next;
+    HASH_ITER(hh, s->held, h, next) held_drop(s, h);
+    s->epoch++;
+}
+
+void prep_server_fini(struct prep_server *s) {
+    prep_server_forget_all(s);
+    prep_server_init(s);
+}
+
+struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]) {
+    int n = snprintf(to, PREP_NAME_MAX, NAME_PREFIX "%u_%u", st ? st->id : 0, s->epoch);
+    return span_of(to, (size_t)n);
+}
+
+bool prep_is_our_name(struct span name) {
+    return name.len >= strlen(NAME_PREFIX) && memcmp(name.ptr, NAME_PREFIX, strlen(NAME_PREFIX)) == 0;
+}
+
+// What an error undoes.
+
+static void undo_parse(struct prep_client *client, struct prep_server *server, const struct reply *r, bool failed) {
+    if (r->server_names) prep_server_remove(server, r->after);
+    if (!r->client_names) return;
+    struct span name = r->name ? span_str(r->name) : span_of("", 0);
+    if (prep_client_find(client, name) != r->after) return; // a later message has changed it again
+    // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
+    struct statement *now = failed ? NULL : r->before;
+    struct statement *dropped = prep_client_set(client, name, now);
+    if (dropped) statement_unref(dropped);
+}
+
+static void undo_close(struct prep_client *client, struct prep_server *server, const struct reply *r) {
+    if (r->server_names) prep_server_add(server, r->after);
+    if (!r->client_names || !r->before) return;
+    struct span name = r->name ? span_str(r->name) : span_of("", 0);
+    struct statement *dropped = prep_client_set(client, name, r->before);
+    if (dropped) statement_unref(dropped);
+}
+
+bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
+    uint32_t n = 0;
+    while (n < due->count && pipeline_at(due, n)->kind != REPLY_SYNC) n++;
+    bool has_sync = n < due->count;
+    for (uint32_t i = n; i-- > 0;) { // the last first, so that what was there before comes back
+        const struct reply *r = pipeline_at(due, i);
+        if (r->kind == REPLY_PARSE) undo_parse(client, server, r, i == 0);
+        if (r->kind == REPLY_CLOSE) undo_close(client, server, r);
+    }
+    while (n-- > 0) pipeline_pop(due);
+    return has_sync;
+}
+
+// DEALLOCATE.
+
+static bool is_word_char(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c >= 0x80;
+}
+
+static void skip_space(struct cursor *c) {
+    while (c->ptr < c->end && (*c->ptr == ' ' || (*c->ptr >= '\t' && *c->ptr <= '\r'))) c->ptr++;
+}
+
+// One identifier, folded as PostgreSQL folds it; false when there is none or it does not fit.
+static bool next_identifier(struct cursor *c, char *to, size_t cap, size_t *len) {
+    skip_space(c);
+    size_t n = 0;
+    bool quoted = c->ptr < c->end && *c->ptr == '"';
+    if (quoted) c->ptr++;
+    for (; c->ptr < c->end; c->ptr++) {
+        uint8_t ch = *c->ptr;
+        if (quoted && ch == '"') {
+            if (c->ptr + 1 == c->end || c->ptr[1] != '"') break;
+            c->ptr++;
+        } else if (!quoted && !is_word_char(ch)) {
+            break;
+        }
+        if (n + 1 >= cap) return false;
+        to[n++] = (char)(!quoted && ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+    }
+    if (quoted && c->ptr++ == c->end) return false;
+    to[n] = '\0';
+    *len = n;
+    return n > 0;
+}
+
+bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len) {
+    struct cursor c = cursor_of(sql);
+    if (!next_identifier(&c, to, cap, len) || strcmp(to, "deallocate") != 0) return false;
+    skip_space(&c);
+    bool quoted = c.ptr < c.end && *c.ptr == '"';
+    if (!next_identifier(&c, to, cap, len)) return false;
+    struct cursor after = c;
+    skip_space(&after);
+    if (!quoted && strcmp(to, "prepare") == 0 && after.ptr < after.end && *after.ptr != ';') {
+        quoted = *after.ptr == '"';
+        if (!next_identifier(&c, to, cap, len)) return false;
+    }
+    if (!quoted && strcmp(to, "all") == 0) return false;
+    skip_space(&c);
+    if (c.ptr < c.end && *c.ptr == ';') c.ptr++;
+    skip_space(&c);
+    return c.ptr == c.end;
+}

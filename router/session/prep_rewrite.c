@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/prep_rewrite.c: a client's batch, in the words of one server connection.
+//
+// One pass over the messages. Whatever names a prepared statement is written anew with the name that the server
+// connection knows it by; everything else is copied. See router/session/prep.h.
+#include "base/mem.h"
+#include "router/session/pipeline.h"
+#include "router/session/prep.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+#include "router/wire/reply.h"
+
+// Messages in a batch and what the batch itself has defined so far.
+struct batch {
+    struct prep_rewrite *r;
+    bool unnamed_parsed; // the unnamed statement is one of this batch, so the server's own will do
+};
+
+static void copy_message(struct prep_rewrite *r, const struct frame *f) {
+    buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, f->total);
+}
+
+// Makes room on the server connection by closing the statement it used longest ago.
+static void close_oldest(struct prep_rewrite *r) {
+    struct statement *oldest = prep_server_oldest(r->server);
+    char name[PREP_NAME_MAX];
+    request_close_statement(r->out, prep_server_name(r->server, oldest, name));
+    struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
+    due->server_names = true;
+    due->after = oldest;
+    statement_ref(oldest);
+    prep_server_remove(r->server, oldest);
+}
+
+static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *st, enum reply_action action) {
+    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(r);
+    char name[PREP_NAME_MAX];
+    request_parse(r->out, prep_server_name(r->server, st, name), st->query, st->types);
+    struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
+    due->server_names = true;
+    due->after = st;
+    statement_ref(st);
+    prep_server_add(r->server, st);
+    return due;
+}
+
+// Sees to it that the server connection holds `st`.
+static void need_statement(struct prep_rewrite *r, struct statement *st) {
+    if (prep_server_has(r->server, st)) {
+        prep_server_touch(r->server, st);
+        return;
+    }
+    parse_on_server(r, st, REPLY_SWALLOW);
+    r->server_parses++;
+}
+
+static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct statement *st) {
+    struct prep_rewrite *r = b->r;
+    copy_message(r, f);
+    struct reply *due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
+    due->client_names = true;
+    due->after = st;
+    due->before = prep_client_set(r->client, span_of("", 0), st);
+    b->unnamed_parsed = true;
+}
+
+static void rewrite_parse(struct batch *b, const struct frame *f) {
+    struct prep_rewrite *r = b->r;
+    struct msg_parse m;
+    if (!msg_parse(f->payload, &m)) bug("a batch holds a Parse that was not checked");
+    struct statement *st = statements_intern(r->statements, m.query, m.types);
+    if (m.name.len == 0) {
+        rewrite_parse_unnamed(b, f, st);
+        return;
+    }
+    struct statement *taken = prep_client_find(r->client, m.name);
+    struct reply *due;
+    if (taken) {
+        // The client has the name already: so will the server, under ours, and it gives PostgreSQL's own error.
+        need_statement(r, taken);
+        char name[PREP_NAME_MAX];
+        request_parse(r->out, prep_server_name(r->server, taken, name), m.query, m.types);
+        due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
+        due->after = st;
+    } else {
+        if (prep_server_has(r->server, st)) {
+            prep_server_touch(r->server, st);
+            due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
+            due->after = st;
+        } else {
+            due = parse_on_server(r, st, REPLY_FORWARD); // counts `st` once for itself
+            statement_unref(st);
+        }
+        due->client_names = true;
+        due->before = prep_client_set(r->client, m.name, st);
+    }
+    due->name = mem_strndup((const char *)m.name.ptr, m.name.len);
+}
+
+// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have becomes
+// one that no server has, so that nobody reaches a statement that is not his.
+static struct span name_on_server(struct batch *b, struct span client_name, char to[PREP_NAME_MAX]) {
+    struct prep_rewrite *r = b->r;
+    if (client_name.len == 0 && b->unnamed_parsed) return client_name;
+    struct statement *st = prep_client_find(r->client, client_name);
+    if (st) need_statement(r, st);
+    else if (client_name.len && !prep_is_our_name(client_name)) return client_name;
+    return prep_server_name(r->server, st, to);
+}
+
+static void note_name(struct reply *due, struct span client_name) {
+    if (client_name.len) due->name = mem_strndup((const char *)client_name.ptr, client_name.len);
+}
+
+static void rewrite_bind(struct batch *b, const struct frame *f) {
+    struct prep_rewrite *r = b->r;
+    struct msg_bind m;
+    if (!msg_bind(f->payload, &m)) bug("a batch holds a Bind that was not checked");
+    char to[PREP_NAME_MAX];
+    struct span name = name_on_server(b, m.statement, to);
+    size_t at = buf_msg_begin(r->out, FE_BIND);
+    buf_put(r->out, m.portal.ptr, m.portal.len + 1); // with its NUL
+    buf_put_span(r->out, name);
+    buf_put_u8(r->out, 0);
+    buf_put_span(r->out, m.rest);
+    buf_msg_end(r->out, at);
+    note_name(pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD), m.statement);
+}
+
+static void rewrite_describe(struct batch *b, const struct frame *f) {
+    struct prep_rewrite *r = b->r;
+    struct msg_target m;
+    if (!msg_target(f->payload, &m)) bug("a batch holds a Describe that was not checked");
+    if (m.kind == 'P') {
+        copy_message(r, f);
+        pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->portal_describe = true;
+        return;
+    }
+    char to[PREP_NAME_MAX];
+    struct span name = name_on_server(b, m.name, to);
+    size_t at = buf_msg_begin(r->out, FE_DESCRIBE);
+    buf_put_u8(r->out, 'S');
+    buf_put_span(r->out, name);
+    buf_put_u8(r->out, 0);
+    buf_msg_end(r->out, at);
+    note_name(pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD), m.name);
+}
+
+static void rewrite_close(struct batch *b, const struct frame *f) {
+    struct prep_rewrite *r = b->r;
+    struct msg_target m;
+    if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
+    if (m.kind == 'P') {
+        copy_message(r, f);
+        pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
+        return;
+    }
+    // Others may use the statement under the same name of ours: the server keeps it.
+    if (m.name.len == 0) b->unnamed_parsed = false;
+    struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_INVENT);
+    due->client_names = true;
+    due->before = prep_client_set(r->client, m.name, NULL);
+    note_name(due, m.name);
+}
+
+static void rewrite_message(struct batch *b, const struct frame *f) {
+    switch (f->type) {
+    case FE_PARSE: rewrite_parse(b, f); return;
+    case FE_BIND: rewrite_bind(b, f); return;
+    case FE_DESCRIBE: rewrite_describe(b, f); return;
+    case FE_CLOSE: rewrite_close(b, f); return;
+    case FE_EXECUTE: pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD); break;
+    case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
+    default: break; // Flush
+    }
+    copy_message(b->r, f);
+}
+
+void prep_rewrite(struct prep_rewrite *r, struct span batch) {
+    struct batch b = {.r = r};
+    struct frame f;
+    while (batch.len) {
+        if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) != WIRE_OK) bug("a batch ends inside a message");
+        rewrite_message(&b, &f);
+        batch = span_from(batch, f.total);
+    }
+}
+
+// Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.
+static size_t find_our_name(struct span text, size_t *len) {
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        if (text.ptr[i] != '"' || !prep_is_our_name(span_from(text, i + 1))) continue;
+        const uint8_t *end = memchr(text.ptr + i + 1, '"', text.len - i - 1);
+        if (!end) return 0;
+        *len = (size_t)(end - (text.ptr + i)) + 1;
+        return i;
+    }
+    return 0;
+}
+
+bool prep_rename_error(struct span message, const char *name, struct buf *out) {
+    struct cursor c = cursor_of(span_from(message, PROTO_HEADER_LEN));
+    size_t at = 0, len = 0;
+    bool found = false;
+    size_t start = buf_len(out), begin = buf_msg_begin(out, (char)message.ptr[0]);
+    for (uint8_t field; (field = cursor_u8(&c)) != 0;) {
+        struct span text = cursor_cstr(&c);
+        if (c.bad) break;
+        buf_put_u8(out, field);
+        at = field == 'M' ? find_our_name(text, &len) : 0;
+        if (!at) {
+            buf_put_span(out, text);
+        } else if (name) {
+            found = true;
+            buf_put_span(out, span_first(text, at));
+            buf_printf(out, "\"%s\"", name);
+            buf_put_span(out, span_from(text, at + len));
+        } else {
+            found = true;
+            buf_printf(out, "unnamed prepared statement does not exist");
+        }
+        buf_put_u8(out, 0);
+    }
+    buf_put_u8(out, 0);
+    buf_msg_end(out, begin);
+    if (!found) out->tail -= buf_len(out) - start;
+    return found;
+}
