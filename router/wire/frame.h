@@ -3,8 +3,8 @@
 // router/wire/frame.h: bytes to messages.
 //
 // Pure. A frame is one message of the protocol, or as much of it as has arrived; lengths are checked against what the
-// message's type allows before anybody reserves or skips a byte. Used for both directions: which types are good is a table
-// per direction, with the smallest and largest length of each.
+// message's type allows before anybody reserves or skips a byte. Used for both directions: which types are good is a
+// table per direction, with the smallest and largest length of each.
 #ifndef PGSTEER_ROUTER_WIRE_FRAME_H
 #define PGSTEER_ROUTER_WIRE_FRAME_H
 
@@ -26,9 +26,10 @@ struct frame {
     struct span payload; // what follows the length: complete on WIRE_OK
 };
 
-// Reads the message at the front of `in`. WIRE_OK: it is there in full. WIRE_MORE: fewer than 5 bytes (type is 0 then), or
-// the header is good (type and total are set, payload holds what there is) and the rest is missing. WIRE_BAD (08P01):
-// unknown type, or a length that type cannot have.
+// Reads the message at the front of `in`. WIRE_OK: it is there in full. WIRE_MORE: fewer than 5 bytes (type and total
+// are 0 then), or the header is good (type and total are set, payload holds what there is) and the rest is missing.
+// WIRE_BAD (08P01): unknown type (seen from the first byte), or a length that type cannot have. Lengths are judged by
+// type only: whether the fields fill the message is for msg.h or the server to say.
 NODISCARD enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out,
                                       struct fault *fault);
 
@@ -37,13 +38,15 @@ struct startup {
     enum { STARTUP_VERSION_3, STARTUP_SSL_REQUEST, STARTUP_GSSENC_REQUEST, STARTUP_CANCEL } kind;
     uint32_t total;
     uint16_t minor;         // STARTUP_VERSION_3
-    struct span parameters; // STARTUP_VERSION_3: name NUL value NUL ... NUL
+    struct span parameters; // STARTUP_VERSION_3: name NUL value NUL ... NUL, with that last NUL
     uint32_t cancel_pid;    // STARTUP_CANCEL
     struct span cancel_key; // STARTUP_CANCEL: 4 bytes in protocol 3.0
 };
 
-// WIRE_BAD (08P01, or 0A000 for a protocol we do not speak): the length is under 8 or over 10,000, which is seen from its
-// first four bytes, before more is read; parameters without a final NUL; another major version.
+// WIRE_MORE: total is set once the first 4 bytes are there, else 0. WIRE_BAD (08P01, or 0A000 for a protocol we do not
+// speak): the length is under 8 or over 10,000, which is seen from its first four bytes, before more is read; another
+// major version (seen from 8); a request without parameters whose length is not its own; parameters that are not pairs
+// closed by an empty name as the last byte.
 NODISCARD enum wire_result frame_startup(struct span in, struct startup *out, struct fault *fault);
 
 // Walks the parameters of a start-up packet; false at the end. The pairs were checked by frame_startup.

@@ -2,8 +2,8 @@
 //
 // router/wire/proto.h: the letters and numbers of protocol 3.0.
 //
-// PostgreSQL 15 documentation, chapter 55 (Frontend/Backend Protocol), and src/include/libpq/pqcomm.h. The only place in
-// the project where such a literal stands.
+// PostgreSQL 15 documentation, chapter 55 (Frontend/Backend Protocol), and src/include/libpq/pqcomm.h. The only place
+// in the project where such a literal stands.
 #ifndef PGSTEER_ROUTER_WIRE_PROTO_H
 #define PGSTEER_ROUTER_WIRE_PROTO_H
 
@@ -75,11 +75,29 @@ enum {
 // The status in ReadyForQuery.
 enum { PROTO_TX_IDLE = 'I', PROTO_TX_ACTIVE = 'T', PROTO_TX_FAILED = 'E' };
 
+// What Describe and Close name.
+enum { PROTO_KIND_STATEMENT = 'S', PROTO_KIND_PORTAL = 'P' };
+
+// Fields of ErrorResponse and NoticeResponse; the rest is passed on unread.
 enum {
-    PROTO_STARTUP_MAX = 10000,   // MAX_STARTUP_PACKET_LENGTH
-    PROTO_AUTH_MAX = 65535,      // PG_MAX_AUTH_TOKEN_LENGTH
-    PROTO_HEADER_LEN = 5,        // type and length
-    PROTO_MESSAGE_MAX = 0x3fffffff // PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1
+    PROTO_FIELD_SEVERITY = 'S',
+    PROTO_FIELD_SEVERITY_NONLOCALIZED = 'V',
+    PROTO_FIELD_SQLSTATE = 'C',
+    PROTO_FIELD_MESSAGE = 'M',
+    PROTO_FIELD_DETAIL = 'D',
+    PROTO_FIELD_HINT = 'H'
+};
+
+// Lengths as they stand in a message: they count themselves but not the type byte.
+enum {
+    PROTO_STARTUP_MAX = 10000,          // MAX_STARTUP_PACKET_LENGTH
+    PROTO_AUTH_MAX = 65535,             // PG_MAX_AUTH_TOKEN_LENGTH: passwords and SASL responses
+    PROTO_AUTH_REQUEST_MAX = 2000,      // libpq's bound for Authentication messages
+    PROTO_HEADER_LEN = 5,               // type and length
+    PROTO_SMALL_MAX = 10000,            // PQ_SMALL_MESSAGE_LIMIT
+    PROTO_LARGE_MAX = 0x3ffffffe,       // PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1
+    PROTO_SERVER_SMALL_MAX = 30000,     // libpq's bound for messages that carry no user data
+    PROTO_SERVER_LARGE_MAX = 0x40000003 // a server's StringInfo (MaxAllocSize) and the length itself
 };
 
 #endif

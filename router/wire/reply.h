@@ -2,7 +2,8 @@
 //
 // router/wire/reply.h: messages of our own, to clients and to servers.
 //
-// Each function appends one message to a buf, whose sticky failure flag covers running out of room.
+// Each function appends one message to a buf, whose sticky failure flag covers running out of room. Strings are taken
+// as they are: a caller that passes on a peer's bytes has them from a message, where they cannot hold a NUL.
 #ifndef PGSTEER_ROUTER_WIRE_REPLY_H
 #define PGSTEER_ROUTER_WIRE_REPLY_H
 
@@ -10,17 +11,19 @@
 #include "base/fault.h"
 #include "router/wire/proto.h"
 
-// To clients. An error's severity is ERROR or FATAL; hint and SQLSTATE come from the fault.
+// To clients. An error's severity is ERROR or FATAL; hint and SQLSTATE come from the fault (XX000 when it has none).
 void reply_error(struct buf *b, bool fatal, const struct fault *f);
-void reply_notice(struct buf *b, const struct fault *f); // severity NOTICE... WARNING when sqlstate starts with "01"
+void reply_notice(struct buf *b,
+                  const struct fault *f); // severity WARNING when the SQLSTATE starts with "01", else NOTICE
 void reply_ready(struct buf *b, char tx_status);
 void reply_empty_body(struct buf *b, char type); // ParseComplete, BindComplete, CloseComplete, NoData, ...
 void reply_command_complete(struct buf *b, const char *tag);
 void reply_parameter_status(struct buf *b, struct span name, struct span value);
 void reply_backend_key_data(struct buf *b, uint32_t pid, uint32_t key);
-void reply_auth(struct buf *b, uint32_t code, struct span data); // AuthenticationXxx: code, then data as it is
+void reply_auth(struct buf *b, uint32_t code, struct span data);    // AuthenticationXxx: code, then data as it is
 void reply_auth_sasl(struct buf *b, const char *const *mechanisms); // NULL-terminated list
-// NegotiateProtocolVersion: the newest minor we speak and the `_pq_.` options we do not know.
+// NegotiateProtocolVersion: the newest minor we speak and the `_pq_.` options we do not know. The version is sent whole
+// (3 << 16 | minor), as PostgreSQL sends it and libpq reads it.
 void reply_negotiate_version(struct buf *b, uint32_t minor, const struct span *options, size_t n_options);
 
 // To servers.
@@ -31,7 +34,7 @@ void request_startup(struct buf *b, const struct request_parameter *parameters, 
 void request_ssl(struct buf *b);
 void request_cancel(struct buf *b, uint32_t pid, uint32_t key);
 void request_query(struct buf *b, struct span sql);
-void request_password(struct buf *b, struct span bytes_with_nul);
+void request_password(struct buf *b, struct span bytes_with_nul); // PasswordMessage: the answer and its NUL
 void request_sasl_initial(struct buf *b, const char *mechanism, struct span data);
 void request_sasl_response(struct buf *b, struct span data);
 void request_parse(struct buf *b, struct span name, struct span query, struct span types); // types as in msg_parse
