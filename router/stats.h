@@ -89,7 +89,7 @@ enum stat_histogram {
     { 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 }
 enum { STAT_BUCKETS = 17 };
 
-enum { STAT_ROUTE_TARGETS = 2, STAT_ROUTE_REASONS_MAX = 48 }; // target 0 primary, 1 replica; reason: enum route_reason
+enum { STAT_ROUTE_TARGETS = 2, STAT_ROUTE_REASONS_MAX = 64 }; // target 0 primary, 1 replica; reason: enum route_reason
 
 typedef atomic_ullong stat_cell; // written by one thread
 

@@ -35,6 +35,10 @@ struct reply {
     struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold
     struct statement *before; // what the name stood for until then (counted), or NULL
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
+    // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
+    bool wrote;               // it may have written: it counts for read-your-writes
+    uint32_t journal;         // bytes of the session's journal that it stands for
+    uint64_t started_us;      // when it was sent
 };
 
 struct pipeline {
