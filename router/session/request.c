@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: ISC
+// router/session/request.c: see router/session/request.h.
+#include "router/session/request.h"
+
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+
+static enum request_result bad_message(struct fault *f, const char *name) {
+    fault_set(f, "08P01", "invalid %s message", name);
+    return REQUEST_BAD;
+}
+
+static void join(struct request *r, struct verdict v) { r->verdict = verdict_join(r->verdict, v); }
+
+static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload,
+                                      struct fault *f) {
+    struct span sql;
+    if (!msg_query(payload, &sql)) return bad_message(f, "Query");
+    r->verdict = database_verdict(ctx->database, sql, ctx->conforming);
+    return REQUEST_READY;
+}
+
+// What a statement that is used does. One the client does not have is an error, which is the same on any server.
+static void scan_use(struct request *r, const struct request_context *ctx, struct span name) {
+    if (name.len == 0 && r->parses_unnamed) return; // its Parse was scanned
+    r->old_name = true;
+    struct statement *s = prep_client_find(ctx->names, name);
+    if (s) join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
+}
+
+static enum request_result scan_parse(struct request *r, const struct request_context *ctx, struct span payload,
+                                      struct fault *f) {
+    struct msg_parse m;
+    if (!msg_parse(payload, &m)) return bad_message(f, "Parse");
+    if (m.name.len == 0) r->parses_unnamed = true;
+    if (m.name.len && ctx->names->count >= ctx->max_names && !prep_client_find(ctx->names, m.name)) {
+        fault_set(f, "54000", "too many prepared statements in one session (max_client_prepared_statements = %zu)",
+                  ctx->max_names);
+        return REQUEST_BAD;
+    }
+    struct statement *s = statements_intern(ctx->database->statements, m.query, m.types);
+    join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
+    statement_unref(s);
+    return REQUEST_MORE;
+}
+
+static enum request_result scan_bind(struct request *r, const struct request_context *ctx, struct span payload,
+                                     struct fault *f) {
+    struct msg_bind m;
+    if (!msg_bind(payload, &m)) return bad_message(f, "Bind");
+    scan_use(r, ctx, m.statement);
+    r->binds_portal = r->executes = true;
+    return REQUEST_MORE;
+}
+
+static enum request_result scan_execute(struct request *r, struct span payload, struct fault *f) {
+    struct msg_execute m;
+    if (!msg_execute(payload, &m)) return bad_message(f, "Execute");
+    r->executes = true;
+    if (!r->binds_portal) r->old_portal = true;
+    return REQUEST_MORE;
+}
+
+// Describe and Close.
+static enum request_result scan_target(struct request *r, const struct request_context *ctx, const struct frame *frame,
+                                       struct fault *f) {
+    struct msg_target m;
+    bool describe = frame->type == FE_DESCRIBE;
+    if (!msg_target(frame->payload, &m)) return bad_message(f, describe ? "Describe" : "Close");
+    if (m.kind == 'P') {
+        r->executes = true;
+        if (!r->binds_portal) r->old_portal = true;
+    } else if (describe) {
+        scan_use(r, ctx, m.name);
+    } else {
+        r->old_name = true;
+        if (m.name.len == 0) r->parses_unnamed = false;
+    }
+    if (describe || m.kind == 'P') r->server_needed = true;
+    return REQUEST_MORE;
+}
+
+static enum request_result scan_message(struct request *r, const struct request_context *ctx, const struct frame *frame,
+                                        struct fault *f) {
+    switch (frame->type) {
+    case FE_PARSE: r->server_needed = true; return scan_parse(r, ctx, frame->payload, f);
+    case FE_BIND: r->server_needed = true; return scan_bind(r, ctx, frame->payload, f);
+    case FE_EXECUTE: r->server_needed = true; return scan_execute(r, frame->payload, f);
+    case FE_DESCRIBE:
+    case FE_CLOSE: return scan_target(r, ctx, frame, f);
+    case FE_SYNC: r->synced = true; return REQUEST_READY;
+    case FE_FLUSH: r->flushed = true; return REQUEST_READY;
+    default: return REQUEST_READY;
+    }
+}
+
+static enum request_kind kind_of(char type) {
+    switch (type) {
+    case FE_QUERY: return REQUEST_QUERY;
+    case FE_FUNCTION_CALL: return REQUEST_FUNCTION;
+    case FE_COPY_DATA:
+    case FE_COPY_DONE:
+    case FE_COPY_FAIL: return REQUEST_COPY;
+    case FE_TERMINATE: return REQUEST_TERMINATE;
+    default: return REQUEST_BATCH;
+    }
+}
+
+static enum request_result too_long(struct fault *f, const struct frame *frame) {
+    fault_set(f, "54000", "a Parse message of %u bytes is longer than pgsteer can hold (%d)", frame->total,
+              REQUEST_PARSE_MAX);
+    return REQUEST_BAD;
+}
+
+// A message of which only the beginning is here and that is too large to wait for: it goes on as a stream. False when it has
+// to be waited for all the same.
+static bool scan_partial(struct request *r, const struct request_context *ctx, const struct frame *frame) {
+    struct msg_bind m;
+    switch (frame->type) {
+    case FE_QUERY: r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_TOO_LONG}; break;
+    case FE_BIND: // its names come first; one that does not show them in so many bytes is waited for, and then refused
+        if (!msg_bind(frame->payload, &m)) return false;
+        scan_use(r, ctx, m.statement);
+        r->binds_portal = r->executes = r->server_needed = true;
+        break;
+    case FE_COPY_DATA:
+    case FE_FUNCTION_CALL: break;
+    default: return false;
+    }
+    r->stream = true;
+    size_t here = PROTO_HEADER_LEN + frame->payload.len;
+    r->len += here;
+    r->tail = frame->total - here;
+    return true;
+}
+
+// COPY data is passed on as it comes; a message that is not here in full is waited for only within the bound.
+static enum request_result scan_incomplete(struct request *r, const struct request_context *ctx,
+                                           const struct frame *frame, struct fault *f) {
+    if (frame->type == 0) return REQUEST_MORE;
+    if (frame->type == FE_PARSE && frame->total > REQUEST_PARSE_MAX) return too_long(f, frame);
+    if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
+    bool large = frame->type == FE_COPY_DATA || frame->total > ctx->max_held;
+    return large && scan_partial(r, ctx, frame) ? REQUEST_READY : REQUEST_MORE;
+}
+
+// True when the message just met does not belong to the batch before it: the batch has to go first, without its Sync.
+static bool ends_batch(const struct request *r, enum request_kind next) {
+    return r->kind == REQUEST_BATCH && r->len > 0 && next != REQUEST_BATCH;
+}
+
+enum request_result request_scan(struct request *r, const struct request_context *ctx, struct span in,
+                                 struct fault *f) {
+    for (;;) {
+        struct frame frame;
+        enum wire_result w = frame_next(FRAME_FROM_CLIENT, span_from(in, r->len), &frame, f);
+        if (w == WIRE_BAD) return REQUEST_BAD;
+        if (frame.type && ends_batch(r, kind_of(frame.type))) {
+            r->stream = true;
+            return REQUEST_READY;
+        }
+        if (w == WIRE_MORE) return scan_incomplete(r, ctx, &frame, f);
+        if (r->kind == REQUEST_NONE) r->kind = kind_of(frame.type);
+        r->len += frame.total;
+        enum request_result got = r->kind == REQUEST_QUERY ? scan_query(r, ctx, frame.payload, f)
+                                                           : scan_message(r, ctx, &frame, f);
+        if (got != REQUEST_MORE) return got;
+        if (r->len >= ctx->max_held) {
+            r->stream = true;
+            return REQUEST_READY;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/request.h: a client's messages, cut into units that can be routed.
+//
+// A unit is a Query or FunctionCall message, or extended-protocol messages up to Sync or Flush. It is scanned as its bytes
+// arrive; nothing is scanned twice. When a unit is larger than may be held it is cut at a message, or inside one, and marked
+// as a stream: then it must go to the primary as it comes. Pure: looks names up, changes none.
+#ifndef PGSTEER_ROUTER_SESSION_REQUEST_H
+#define PGSTEER_ROUTER_SESSION_REQUEST_H
+
+#include "base/fault.h"
+#include "router/session/database.h"
+#include "router/session/prep.h"
+
+enum request_kind {
+    REQUEST_NONE, // nothing scanned yet
+    REQUEST_QUERY,
+    REQUEST_BATCH,
+    REQUEST_FUNCTION,
+    REQUEST_COPY, // CopyData, CopyDone, CopyFail
+    REQUEST_TERMINATE
+};
+
+struct request {
+    enum request_kind kind;
+    size_t len;             // bytes scanned that belong to the unit, from its first one
+    size_t tail;            // bytes of its last message that are still to come (a stream); `len` counts those that are here
+    struct verdict verdict; // of all its statements
+    bool stream;            // goes to the primary as it comes
+    bool synced, flushed;   // ended by Sync, by Flush
+    bool executes;          // a Bind, Execute or portal is in it
+    bool old_portal;        // executes or describes a portal that it does not bind
+    bool old_name;          // uses a statement that it does not parse
+    bool server_needed;     // not just Close of statements and Sync
+    bool binds_portal, parses_unnamed;
+};
+
+struct request_context {
+    struct database *database;
+    const struct prep_client *names;
+    bool conforming;   // standard_conforming_strings
+    size_t max_held;   // max_exchange_size
+    size_t max_names;  // max_client_prepared_statements
+    bool exchange_open; // earlier messages up to the same Sync have been sent
+};
+
+enum { REQUEST_PARSE_MAX = 4 * 1024 * 1024 }; // a Parse must be held whole: other servers will want it
+
+enum request_result {
+    REQUEST_READY, // the unit is complete, or as much of it as can be sent now (stream)
+    REQUEST_MORE,  // more bytes are needed
+    REQUEST_BAD    // 08P01 or 54000: the connection must end
+};
+
+static inline void request_reset(struct request *r) { *r = (struct request){0}; }
+// Scans on in `in`, which begins at the unit's first byte and holds at least the r->len bytes scanned before.
+NODISCARD enum request_result request_scan(struct request *r, const struct request_context *ctx, struct span in,
+                                           struct fault *f);
+
+#endif
