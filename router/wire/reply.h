@@ -13,8 +13,8 @@
 
 // To clients. An error's severity is ERROR or FATAL; hint and SQLSTATE come from the fault (XX000 when it has none).
 void reply_error(struct buf *b, bool fatal, const struct fault *f);
-void reply_notice(struct buf *b,
-                  const struct fault *f); // severity WARNING when the SQLSTATE starts with "01", else NOTICE
+// Severity WARNING when the SQLSTATE starts with "01", else NOTICE.
+void reply_notice(struct buf *b, const struct fault *f);
 void reply_ready(struct buf *b, char tx_status);
 void reply_empty_body(struct buf *b, char type); // ParseComplete, BindComplete, CloseComplete, NoData, ...
 void reply_command_complete(struct buf *b, const char *tag);
