@@ -105,12 +105,18 @@ size_t buf_msg_begin(struct buf *b, char type) {
     return at;
 }
 
-void buf_msg_end(struct buf *b, size_t at) {
-    if (b->failed) return;
-    uint32_t len = (uint32_t)(buf_len(b) - at);
+static void put_u32_at(struct buf *b, size_t at, uint32_t v) {
     uint8_t *p = b->data + b->head + at;
-    p[0] = (uint8_t)(len >> 24);
-    p[1] = (uint8_t)(len >> 16);
-    p[2] = (uint8_t)(len >> 8);
-    p[3] = (uint8_t)len;
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+void buf_msg_end(struct buf *b, size_t at) {
+    if (!b->failed) put_u32_at(b, at, (uint32_t)(buf_len(b) - at));
+}
+
+void buf_msg_lengthen(struct buf *b, size_t at, size_t more) {
+    if (!b->failed) put_u32_at(b, at, span_u32(b->data + b->head + at) + (uint32_t)more);
 }

@@ -50,5 +50,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3); // witho
 // buf_msg_end fills it in. Nothing is kept of a message that did not fit.
 size_t buf_msg_begin(struct buf *b, char type);
 void buf_msg_end(struct buf *b, size_t at);
+// Adds to the length of an ended message: `more` bytes of it will be sent by other means.
+void buf_msg_lengthen(struct buf *b, size_t at, size_t more);
 
 #endif

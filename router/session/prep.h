@@ -69,7 +69,8 @@ struct prep_rewrite {
     size_t max_server;       // max_prepared_statements
     uint64_t server_parses;  // counts statements prepared for lack of them
 };
-// `batch` is whole messages that frame_next and msg_* have accepted. A Parse of a name that the client has already and a use
+// `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still to
+// come. A Parse of a name that the client has already and a use
 // of one it has not make the server answer with the error that PostgreSQL has for it.
 void prep_rewrite(struct prep_rewrite *r, struct span batch);
 

@@ -18,7 +18,7 @@ struct batch {
 };
 
 static void copy_message(struct prep_rewrite *r, const struct frame *f) {
-    buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, f->total);
+    buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + f->payload.len);
 }
 
 // Makes room on the server connection by closing the statement it used longest ago.
@@ -125,6 +125,8 @@ static void rewrite_bind(struct batch *b, const struct frame *f) {
     buf_put_u8(r->out, 0);
     buf_put_span(r->out, m.rest);
     buf_msg_end(r->out, at);
+    size_t here = PROTO_HEADER_LEN + f->payload.len;
+    if (here < f->total) buf_msg_lengthen(r->out, at, f->total - here); // the rest follows as a stream
     note_name(pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD), m.statement);
 }
 
@@ -181,9 +183,9 @@ void prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
     struct frame f;
     while (batch.len) {
-        if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) != WIRE_OK) bug("a batch ends inside a message");
+        if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
         rewrite_message(&b, &f);
-        batch = span_from(batch, f.total);
+        batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
     }
 }
 

@@ -90,7 +90,7 @@ static enum request_result scan_message(struct request *r, const struct request_
     case FE_CLOSE: return scan_target(r, ctx, frame, f);
     case FE_SYNC: r->synced = true; return REQUEST_READY;
     case FE_FLUSH: r->flushed = true; return REQUEST_READY;
-    default: return REQUEST_READY;
+    default: bug("not a message of a batch");
     }
 }
 
@@ -137,16 +137,39 @@ static bool scan_partial(struct request *r, const struct request_context *ctx, c
 // COPY data is passed on as it comes; a message that is not here in full is waited for only within the bound.
 static enum request_result scan_incomplete(struct request *r, const struct request_context *ctx,
                                            const struct frame *frame, struct fault *f) {
-    if (frame->type == 0) return REQUEST_MORE;
+    bool copying = r->kind == REQUEST_COPY && r->len > 0;
+    if (frame->type == 0) return copying ? REQUEST_READY : REQUEST_MORE;
     if (frame->type == FE_PARSE && frame->total > REQUEST_PARSE_MAX) return too_long(f, frame);
     if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
     bool large = frame->type == FE_COPY_DATA || frame->total > ctx->max_held;
-    return large && scan_partial(r, ctx, frame) ? REQUEST_READY : REQUEST_MORE;
+    if (large && scan_partial(r, ctx, frame)) return REQUEST_READY;
+    return copying ? REQUEST_READY : REQUEST_MORE;
 }
 
-// True when the message just met does not belong to the batch before it: the batch has to go first, without its Sync.
-static bool ends_batch(const struct request *r, enum request_kind next) {
-    return r->kind == REQUEST_BATCH && r->len > 0 && next != REQUEST_BATCH;
+// What has been scanned when the next message is not of its unit, or is not here: COPY data goes on as it is; a batch
+// that something else interrupts (COPY data, before its Sync) goes to the primary as a stream.
+static enum request_result cut_before(struct request *r) {
+    if (r->kind == REQUEST_BATCH) r->stream = true;
+    return REQUEST_READY;
+}
+
+static bool is_other_kind(const struct request *r, char type) {
+    return type && r->len > 0 && (r->kind == REQUEST_BATCH || r->kind == REQUEST_COPY) && kind_of(type) != r->kind;
+}
+
+static enum request_result scan_complete(struct request *r, const struct request_context *ctx,
+                                         const struct frame *frame, struct fault *f) {
+    if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
+    r->len += frame->total;
+    switch (r->kind) {
+    case REQUEST_QUERY: return scan_query(r, ctx, frame->payload, f);
+    case REQUEST_BATCH: return scan_message(r, ctx, frame, f);
+    case REQUEST_COPY: return REQUEST_MORE;
+    case REQUEST_NONE:
+    case REQUEST_FUNCTION:
+    case REQUEST_TERMINATE: break;
+    }
+    return REQUEST_READY;
 }
 
 enum request_result request_scan(struct request *r, const struct request_context *ctx, struct span in,
@@ -155,19 +178,10 @@ enum request_result request_scan(struct request *r, const struct request_context
         struct frame frame;
         enum wire_result w = frame_next(FRAME_FROM_CLIENT, span_from(in, r->len), &frame, f);
         if (w == WIRE_BAD) return REQUEST_BAD;
-        if (frame.type && ends_batch(r, kind_of(frame.type))) {
-            r->stream = true;
-            return REQUEST_READY;
-        }
+        if (is_other_kind(r, frame.type)) return cut_before(r);
         if (w == WIRE_MORE) return scan_incomplete(r, ctx, &frame, f);
-        if (r->kind == REQUEST_NONE) r->kind = kind_of(frame.type);
-        r->len += frame.total;
-        enum request_result got = r->kind == REQUEST_QUERY ? scan_query(r, ctx, frame.payload, f)
-                                                           : scan_message(r, ctx, &frame, f);
+        enum request_result got = scan_complete(r, ctx, &frame, f);
         if (got != REQUEST_MORE) return got;
-        if (r->len >= ctx->max_held) {
-            r->stream = true;
-            return REQUEST_READY;
-        }
+        if (r->kind == REQUEST_BATCH && r->len >= ctx->max_held) return cut_before(r);
     }
 }

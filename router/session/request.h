@@ -41,7 +41,6 @@ struct request_context {
     bool conforming;   // standard_conforming_strings
     size_t max_held;   // max_exchange_size
     size_t max_names;  // max_client_prepared_statements
-    bool exchange_open; // earlier messages up to the same Sync have been sent
 };
 
 enum { REQUEST_PARSE_MAX = 4 * 1024 * 1024 }; // a Parse must be held whole: other servers will want it
