@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: ISC
+// router/session/response.c: see router/session/response.h.
+#include "router/session/response.h"
+
+#include "router/session/pipeline.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+
+enum {
+    RESPONSE_WHOLE_MAX = RBUF_SIZE / 2, // a message wanted whole that is longer is passed on in pieces all the same
+    RESPONSE_HELD_MAX = 64 * 1024
+};
+
+void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names) {
+    *x = (struct response){.ops = ops,
+                           .arg = arg,
+                           .names = names,
+                           .partial = buf_make(RESPONSE_WHOLE_MAX),
+                           .held = buf_make(SIZE_MAX / 2),
+                           .scratch = buf_make(SIZE_MAX / 2)};
+}
+
+void response_fini(struct response *x) {
+    buf_release(&x->partial);
+    buf_release(&x->held);
+    buf_release(&x->scratch);
+}
+
+void response_start(struct response *x, bool rerunnable) {
+    x->rerunnable = x->holding = rerunnable;
+    x->drop = x->learn = x->settings_failed = false;
+}
+
+// What goes out.
+
+static void end_run(struct response *x) {
+    if (x->from != x->to) x->iov[x->n_iov++] = (struct iovec){(void *)(uintptr_t)x->from, (size_t)(x->to - x->from)};
+    x->from = x->to = NULL;
+}
+
+static bool send_all(struct response *x) {
+    end_run(x);
+    bool ok = true;
+    if (x->holding)
+        for (int i = 0; i < x->n_iov; i++) buf_put(&x->held, x->iov[i].iov_base, x->iov[i].iov_len);
+    else if (x->n_iov)
+        ok = x->ops->send(x->arg, x->iov, x->n_iov);
+    x->n_iov = 0;
+    buf_clear(&x->scratch);
+    return ok;
+}
+
+// From here on the client has seen something of the exchange: it cannot be run again.
+static bool deliver(struct response *x) {
+    if (!x->holding) return true;
+    x->holding = false;
+    if (!buf_len(&x->held)) return true;
+    struct iovec iov = {x->held.data + x->held.head, buf_len(&x->held)};
+    bool ok = x->ops->send(x->arg, &iov, 1);
+    buf_release(&x->held);
+    return ok;
+}
+
+static bool forward(struct response *x, const uint8_t *p, size_t n) {
+    if (x->drop) return true;
+    if (x->to == p) {
+        x->to += n;
+        return true;
+    }
+    end_run(x);
+    if (x->n_iov == RESPONSE_IOV - 1) {
+        if (!send_all(x)) return false;
+        if (buf_len(&x->held) > RESPONSE_HELD_MAX && !deliver(x)) return false;
+    }
+    x->from = p;
+    x->to = p + n;
+    return true;
+}
+
+static const uint8_t invented_parse[] = {BE_PARSE_COMPLETE, 0, 0, 0, 4};
+static const uint8_t invented_close[] = {BE_CLOSE_COMPLETE, 0, 0, 0, 4};
+
+// Answers that are ours, as far as nothing of the server's is due before them.
+static bool invent(struct response *x, struct server *s) {
+    for (struct reply *due; (due = pipeline_head(&s->replies)) && due->action == REPLY_INVENT;) {
+        const uint8_t *bytes = due->kind == REPLY_PARSE ? invented_parse : invented_close;
+        pipeline_pop(&s->replies);
+        if (!forward(x, bytes, sizeof invented_parse)) return false;
+    }
+    return true;
+}
+
+enum response_result response_invent(struct response *x, struct server *s) {
+    return invent(x, s) && send_all(x) ? RESPONSE_OK : RESPONSE_STOP;
+}
+
+// Errors.
+
+static enum response_result broke(struct fault *f, const char *what, char type) {
+    fault_set(f, "08P01", "the server sent an unexpected message '%c' (%s)", type >= ' ' && type < 127 ? type : '?', what);
+    return RESPONSE_BROKEN;
+}
+
+static bool has_text(struct span s, const char *what) { return s.len && memmem(s.ptr, s.len, what, strlen(what)); }
+
+// The statement cannot be had from a replica: it writes, or wants what does not exist during recovery. 0A000 and 55000 may also
+// mean something else; then the primary says the same again, and nothing is lost.
+static bool wants_primary(const struct msg_error *e) {
+    return span_is(e->sqlstate, "25006") || span_is(e->sqlstate, "0A000") || span_is(e->sqlstate, "55000") ||
+           span_is(e->sqlstate, "40001"); // conflict with recovery
+}
+
+static bool never_on_replica(const struct msg_error *e) {
+    return span_is(e->sqlstate, "25006") || (!span_is(e->sqlstate, "40001") && has_text(e->message, "recovery"));
+}
+
+static bool is_fatal(const struct msg_error *e) { return span_is(e->severity, "FATAL") || span_is(e->severity, "PANIC"); }
+
+static void note_error(struct fault *f, const struct msg_error *e) {
+    fault_set(f, "", "%.*s", (int)MIN_OF(e->message.len, (size_t)300), (const char *)e->message.ptr);
+    if (e->sqlstate.len == 5) memcpy(f->sqlstate, e->sqlstate.ptr, 5);
+    f->sqlstate[5] = '\0';
+}
+
+// Forwards the error; where it speaks of a statement by our name, the client reads its own.
+static bool forward_error(struct response *x, const struct frame *frame, const struct reply *due) {
+    struct span message = span_of(frame->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + frame->payload.len);
+    bool names = due->kind == REPLY_PARSE || due->kind == REPLY_BIND || due->kind == REPLY_DESCRIBE;
+    if (!deliver(x)) return false;
+    if (names && frame->payload.len + PROTO_HEADER_LEN == frame->total) {
+        if (buf_len(&x->scratch) && !send_all(x)) return false;
+        if (prep_rename_error(message, due->name, &x->scratch)) message = buf_span(&x->scratch);
+    }
+    return forward(x, message.ptr, message.len);
+}
+
+static enum response_result on_error(struct response *x, struct server *s, const struct frame *frame,
+                                     struct fault *f) {
+    struct msg_error e;
+    msg_error(frame->payload, &e);
+    if (is_fatal(&e)) {
+        note_error(f, &e);
+        return RESPONSE_BROKEN;
+    }
+    struct reply *due = pipeline_head(&s->replies);
+    if (!due) return broke(f, "nothing was due", frame->type);
+    if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
+        x->settings_failed = true;
+        note_error(&x->refusal, &e);
+        return RESPONSE_OK;
+    }
+    bool rerun = x->holding && !x->drop && wants_primary(&e);
+    x->learn = rerun && never_on_replica(&e);
+    if (!rerun && !forward_error(x, frame, due)) return RESPONSE_STOP;
+    if (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC && !prep_fail(x->names, &s->prepared, &s->replies))
+        x->ops->skipping(x->arg);
+    return rerun ? RESPONSE_RERUN : RESPONSE_OK;
+}
+
+// The rest of the messages.
+
+static enum response_result on_ready(struct response *x, struct server *s, const struct frame *frame,
+                                     struct fault *f) {
+    struct reply *due = pipeline_head(&s->replies);
+    if (!due || (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC)) return broke(f, "not due", frame->type);
+    s->tx_status = (char)frame->payload.ptr[0];
+    if (due->action == REPLY_FORWARD && !x->drop) {
+        if (!deliver(x) || !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total)) return RESPONSE_STOP;
+    }
+    x->ops->ready(x->arg, due, s->tx_status);
+    bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
+    pipeline_pop(&s->replies);
+    if (of_client && x->rerunnable && !x->drop && !pipeline_is_empty(&s->replies)) {
+        if (!send_all(x)) return RESPONSE_STOP; // of the exchange that is over; the next one is kept back again
+        x->holding = true;
+    }
+    return RESPONSE_OK;
+}
+
+// PostgreSQL ignores a Sync that it reads while in copy mode, so no ReadyForQuery will come for the one that was sent with
+// the batch.
+static void forget_sync(struct pipeline *p) {
+    uint32_t last = p->count - 1;
+    if (last > 0 && pipeline_at(p, last)->kind == REPLY_SYNC) p->count--;
+}
+
+static enum response_result on_copy_in(struct response *x, struct server *s) {
+    struct reply *due = pipeline_head(&s->replies);
+    if (due->kind == REPLY_EXECUTE) {
+        forget_sync(&s->replies);
+        x->ops->copy_in(x->arg);
+    }
+    return RESPONSE_OK;
+}
+
+static enum response_result on_parameter(struct response *x, struct server *s, const struct frame *frame,
+                                         bool swallow, struct fault *f) {
+    struct span name, value;
+    if (!msg_parameter_status(frame->payload, &name, &value)) return broke(f, "malformed", frame->type);
+    if (!server_note_parameter(s, name, value) || swallow) return RESPONSE_OK;
+    x->ops->parameter(x->arg, name, value);
+    return forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total) ? RESPONSE_OK : RESPONSE_STOP;
+}
+
+// What a message may answer, and whether it is the last answer to that. One row per type of a running session.
+enum { K_QUERY = 1 << REPLY_QUERY, K_PARSE = 1 << REPLY_PARSE, K_BIND = 1 << REPLY_BIND, K_DESCRIBE = 1 << REPLY_DESCRIBE,
+       K_EXECUTE = 1 << REPLY_EXECUTE, K_CLOSE = 1 << REPLY_CLOSE, K_RUN = K_QUERY | K_EXECUTE };
+struct message_rule {
+    uint8_t answers;  // K_*: kinds it may be an answer to
+    uint8_t finishes; // K_*: kinds whose answer it completes
+    bool delivers;    // the client must see it: what was kept back goes out first
+};
+static const struct message_rule rules[128] = {
+    [BE_PARSE_COMPLETE] = {K_PARSE, K_PARSE, false},
+    [BE_BIND_COMPLETE] = {K_BIND, K_BIND, false},
+    [BE_CLOSE_COMPLETE] = {K_CLOSE, K_CLOSE, false},
+    [BE_PARAMETER_DESCRIPTION] = {K_DESCRIBE, 0, false},
+    [BE_ROW_DESCRIPTION] = {K_QUERY | K_DESCRIBE, K_DESCRIBE, false},
+    [BE_NO_DATA] = {K_DESCRIBE, K_DESCRIBE, false},
+    [BE_DATA_ROW] = {K_RUN, 0, true},
+    [BE_COMMAND_COMPLETE] = {K_RUN, K_EXECUTE, true},
+    [BE_EMPTY_QUERY] = {K_RUN, K_EXECUTE, true},
+    [BE_PORTAL_SUSPENDED] = {K_EXECUTE, K_EXECUTE, true},
+    [BE_COPY_IN_RESPONSE] = {K_RUN, 0, true},
+    [BE_COPY_OUT_RESPONSE] = {K_RUN, 0, true},
+    [BE_COPY_DATA] = {K_RUN, 0, true},
+    [BE_COPY_DONE] = {K_RUN, 0, true},
+    [BE_FUNCTION_CALL_RESPONSE] = {K_QUERY, 0, true},
+};
+
+// A message that answers something. `here` is how many of its bytes have come.
+static enum response_result on_answer(struct response *x, struct server *s, const struct frame *frame, size_t here,
+                                      struct fault *f) {
+    const struct message_rule *rule = &rules[(uint8_t)frame->type & 127];
+    struct reply *due = pipeline_head(&s->replies);
+    if (!due || !(rule->answers & (1u << due->kind))) return broke(f, "not due", frame->type);
+    bool swallow = due->action == REPLY_SWALLOW || x->drop;
+    if (!swallow) {
+        if (rule->delivers && !deliver(x)) return RESPONSE_STOP;
+        if (!forward(x, frame->payload.ptr - PROTO_HEADER_LEN, here)) return RESPONSE_STOP;
+    }
+    x->pass = frame->total - (uint32_t)here;
+    x->pass_swallow = swallow;
+    if (frame->type == BE_COPY_IN_RESPONSE) return on_copy_in(x, s);
+    if (!(rule->finishes & (1u << due->kind))) return RESPONSE_OK;
+    pipeline_pop(&s->replies);
+    return invent(x, s) ? RESPONSE_OK : RESPONSE_STOP;
+}
+
+// Notices and notifications answer nothing and may come at any time.
+static enum response_result on_aside(struct response *x, struct server *s, const struct frame *frame, size_t here) {
+    struct reply *due = pipeline_head(&s->replies);
+    bool swallow = x->drop || (due && due->action == REPLY_SWALLOW) ||
+                   (frame->type == BE_NOTIFICATION && !x->notifications);
+    x->pass = frame->total - (uint32_t)here;
+    x->pass_swallow = swallow;
+    if (swallow || forward(x, frame->payload.ptr - PROTO_HEADER_LEN, here)) return RESPONSE_OK;
+    return RESPONSE_STOP;
+}
+
+static enum response_result on_message(struct response *x, struct server *s, const struct frame *frame, size_t here,
+                                       struct fault *f) {
+    struct reply *due;
+    switch (frame->type) {
+    case BE_ERROR: {
+        enum response_result got = on_error(x, s, frame, f);
+        x->pass = frame->total - (uint32_t)here;
+        x->pass_swallow = x->drop || got != RESPONSE_OK;
+        return got;
+    }
+    case BE_READY_FOR_QUERY: {
+        enum response_result got = on_ready(x, s, frame, f);
+        return got == RESPONSE_OK && !invent(x, s) ? RESPONSE_STOP : got;
+    }
+    case BE_PARAMETER_STATUS:
+        due = pipeline_head(&s->replies);
+        return on_parameter(x, s, frame, x->drop || (due && due->action == REPLY_SWALLOW), f);
+    case BE_NOTICE:
+    case BE_NOTIFICATION: return on_aside(x, s, frame, here);
+    case BE_AUTHENTICATION:
+    case BE_BACKEND_KEY_DATA:
+    case BE_NEGOTIATE_PROTOCOL_VERSION:
+    case BE_COPY_BOTH_RESPONSE: return broke(f, "not now", frame->type);
+    default: return on_answer(x, s, frame, here, f);
+    }
+}
+
+// Bytes of a message that is passed on in pieces.
+static bool pass_on(struct response *x, struct span *bytes) {
+    size_t n = MIN_OF((size_t)x->pass, bytes->len);
+    x->pass -= (uint32_t)n;
+    const uint8_t *p = bytes->ptr;
+    *bytes = span_from(*bytes, n);
+    return x->pass_swallow || forward(x, p, n);
+}
+
+// Rows and COPY data need not be whole to be passed on; others are, unless they are too long to wait for.
+static bool may_be_partial(const struct frame *frame) {
+    return frame->type == BE_DATA_ROW || frame->type == BE_COPY_DATA || frame->total > RESPONSE_WHOLE_MAX;
+}
+
+static enum response_result feed(struct response *x, struct server *s, struct span bytes, struct fault *f) {
+    while (bytes.len) {
+        if (x->pass) {
+            if (!pass_on(x, &bytes)) return RESPONSE_STOP;
+            continue;
+        }
+        struct frame frame;
+        enum wire_result w = frame_next(FRAME_FROM_SERVER, bytes, &frame, f);
+        if (w == WIRE_BAD) return RESPONSE_BROKEN;
+        if (w == WIRE_MORE && (!frame.type || !may_be_partial(&frame))) {
+            buf_put_span(&x->partial, bytes);
+            return RESPONSE_OK;
+        }
+        size_t here = PROTO_HEADER_LEN + frame.payload.len;
+        bytes = span_from(bytes, here);
+        enum response_result got = on_message(x, s, &frame, here, f);
+        if (got == RESPONSE_RERUN) {
+            // Nothing of it may be seen; what else the server says of it and what follows is not wanted.
+            x->drop = true;
+            x->holding = false;
+            x->from = x->to = NULL;
+            x->n_iov = 0;
+            buf_release(&x->held);
+            enum response_result rest = feed(x, s, bytes, f);
+            return rest == RESPONSE_OK ? RESPONSE_RERUN : rest;
+        }
+        if (got != RESPONSE_OK) return got;
+    }
+    return RESPONSE_OK;
+}
+
+enum response_result response_read(struct response *x, struct server *s, uint8_t *rbuf, size_t cap, size_t *n_read,
+                                   struct fault *f) {
+    size_t kept = buf_len(&x->partial);
+    ssize_t n = server_read(s, rbuf + kept, cap - kept, f);
+    *n_read = n > 0 ? (size_t)n : 0;
+    if (n == 0) return RESPONSE_OK;
+    if (n == -1) fault_set(f, "08006", "the server closed the connection unexpectedly");
+    if (n < 0) return RESPONSE_BROKEN;
+    if (kept) {
+        memcpy(rbuf, x->partial.data + x->partial.head, kept);
+        buf_release(&x->partial);
+    }
+    enum response_result got = feed(x, s, span_of(rbuf, kept + (size_t)n), f);
+    if (got == RESPONSE_STOP) return got;
+    if (!send_all(x)) return RESPONSE_STOP;
+    if (buf_len(&x->held) > RESPONSE_HELD_MAX && !deliver(x)) return RESPONSE_STOP;
+    return got;
+}
