@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: ISC
+"""Reads go to replicas, everything else to the primary, and the servers themselves bear witness."""
+import collections
+import re
+import threading
+
+import psycopg
+import pytest
+
+from harness.load import PORT, port, ports, run_clients
+from pgcluster import wait_until
+
+# What no replica may ever be sent.
+WRITES = re.compile(r"^\s*(insert|update|delete|merge|truncate|create|drop|alter|vacuum|analyze|grant|revoke|lock|call|"
+                    r"do|copy \S+ from|notify|reindex|cluster|comment|refresh|prepare transaction)\b|"
+                    r"\b(nextval|setval|for update|for share|for no key update|for key share)\b", re.I)
+
+
+@pytest.fixture
+def functions(cluster):
+    """Functions of each volatility that say which server ran them, a sequence and a view."""
+    with cluster.primary.connect("app", "app") as conn:
+        for volatility in ("volatile", "stable", "immutable"):
+            conn.execute(f"create or replace function port_{volatility}() returns int language plpgsql {volatility} "
+                         "as 'begin return inet_server_port(); end'")
+        conn.execute("create sequence if not exists split_sequence")
+        conn.execute("create or replace view volatile_view as select port_volatile() as port")
+    cluster.caught_up()
+
+
+def test_reads_go_to_replicas(router, cluster):
+    with router().connect() as conn:
+        seen = ports(conn, 100)
+    assert set(seen) == {n.port for n in cluster.replicas}
+    assert min(seen.values()) >= 40  # one connection is spread, not bound to a replica
+
+
+def test_writes_go_to_primary(router, cluster, table):
+    name = table()
+    with router().connect() as conn:
+        for i in range(20):
+            got = conn.execute(f"insert into {name} values ({i}, 0) returning inet_server_port()").fetchone()[0]
+            assert got == cluster.primary.port
+
+
+def test_transactions_go_to_primary(router, cluster):
+    with router().connect(autocommit=False) as conn:
+        for _ in range(10):
+            assert {port(conn) for _ in range(5)} == {cluster.primary.port}
+            conn.commit()
+
+
+def test_transaction_keeps_its_server(router, cluster):
+    """Whatever kind it is: one server from BEGIN to COMMIT, and after it reads are spread again."""
+    with router().connect() as conn:
+        for begin in ("begin", "start transaction", "begin read only", "begin isolation level repeatable read",
+                      "begin isolation level serializable", "begin; set transaction read only"):
+            conn.execute(begin)
+            assert len({conn.execute("select inet_server_port(), pg_backend_pid()").fetchone()
+                        for _ in range(5)}) == 1, begin
+            conn.execute("commit")
+            wait_until(lambda: port(conn) in {n.port for n in cluster.replicas}, 5, f"reads on replicas after {begin}")
+
+
+READS = [
+    "select inet_server_port()",
+    "  -- a comment\n /* and /* another */ */ select inet_server_port()",
+    "values (inet_server_port())",
+    "with a as (select inet_server_port() p) select p from a",
+    "select inet_server_port() from {t} limit 1",
+    "select inet_server_port(), random(), now(), gen_random_uuid(), clock_timestamp()",
+    "(select inet_server_port()) union all (select inet_server_port())",
+    "select port_stable()",
+    "select port_immutable()",
+    "select inet_server_port() where 'for update' <> 'insert into'",
+    "select inet_server_port() from pg_class, lateral (select count(*) from pg_attribute) a limit 1",
+    "select inet_server_port() from generate_series(1, 3) x order by x",
+]
+NOT_READS = [
+    "insert into {t} values (default) returning inet_server_port()",
+    "update {t} set id = id where false; select inet_server_port()",
+    "with a as (insert into {t} values (default) returning 1) select inet_server_port() from a",
+    "with b as (delete from {t} where false returning 1) select inet_server_port()",
+    "select inet_server_port() from {t} limit 1 for update",
+    "select inet_server_port() from (select * from {t} limit 1 for share) s",
+    "select inet_server_port(), nextval('split_sequence')",
+    "select inet_server_port(), setval('split_sequence', 100)",
+    "select inet_server_port(), pg_advisory_xact_lock(1)",
+    "select inet_server_port(), pg_notify('channel', 'text')",
+    "select inet_server_port(), txid_current()",
+    "select port_volatile()",
+    "select port from volatile_view",
+    "select inet_server_port() from {t} where port_volatile() > 0 limit 1",
+    "select 1; select inet_server_port(); insert into {t} values (default)",
+    "/* pgsteer: primary */ select inet_server_port()",
+    "do $$ begin perform 1; end $$; select inet_server_port()",
+]
+
+
+def value_of(conn, sql):
+    """The first value of the first result that has one."""
+    cursor = conn.execute(sql)
+    while cursor.description is None or cursor.description[0].name not in (
+            "inet_server_port", "column1", "p", "port", "port_stable", "port_immutable", "port_volatile"):
+        assert cursor.nextset(), f"no port in the results of {sql}"
+    return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("sql", READS)
+def test_is_a_read(router, cluster, table, functions, sql):
+    name = table("id serial", "default values")
+    with router().connect() as conn:
+        assert value_of(conn, sql.format(t=name)) in {n.port for n in cluster.replicas}
+
+
+@pytest.mark.parametrize("sql", NOT_READS)
+def test_is_not_a_read(router, cluster, table, functions, sql):
+    name = table("id serial", "default values")
+    with router().connect() as conn:
+        for _ in range(3):
+            assert value_of(conn, sql.format(t=name)) == cluster.primary.port
+
+
+def test_function_made_while_running(router, cluster):
+    """DDL through the router: what the new function does is known, or the primary is taken, from the first call on."""
+    with router().connect() as conn:
+        conn.execute("create or replace function made_later() returns int language plpgsql volatile as "
+                     "'begin return inet_server_port(); end'")
+        try:
+            for _ in range(20):
+                assert conn.execute("select made_later()").fetchone()[0] == cluster.primary.port
+        finally:
+            conn.execute("drop function made_later()")
+
+
+def test_extended_protocol_is_split(router, cluster, table):
+    name = table(rows="values (1, 1)")
+    replicas = {n.port for n in cluster.replicas}
+    with router().connect(prepare_threshold=0) as conn:
+        seen = {conn.execute(f"select inet_server_port(), v from {name} where id = %s", (1,)).fetchone()[0]
+                for _ in range(20)}
+        assert seen == replicas
+        got = conn.execute(f"update {name} set v = %s returning inet_server_port()", (2,)).fetchone()[0]
+        assert got == cluster.primary.port
+
+
+def transactions(cluster, dbname="app"):
+    """Committed transactions of a database by server, as the servers count them."""
+    return {n.name: n.value("select xact_commit from pg_stat_database where datname = %s", (dbname,))
+            for n in cluster.nodes}
+
+
+def test_weights(router, cluster):
+    """1 : 3 within 5 %, as the replicas' own pg_stat_database counts."""
+    before = transactions(cluster)
+    endpoint = router(servers={"pg2": {"weight": 1}, "pg3": {"weight": 3}}, default_pool_size=5)
+
+    def work(_):
+        with endpoint.connect() as conn:
+            return ports(conn, 500)
+
+    seen = sum(run_clients(8, work), collections.Counter())
+    endpoint.stop()  # ends the backends, which makes them report
+    wait_until(lambda: sum(transactions(cluster).values()) - sum(before.values()) >= 4000, 15, "4000 transactions")
+    counted = {name: count - before[name] for name, count in transactions(cluster).items()}
+    assert seen[cluster.primary.port] == 0
+    for light, heavy in ((seen[cluster.replicas[0].port], seen[cluster.replicas[1].port]),
+                         (counted["pg2"], counted["pg3"])):
+        assert abs(light / (light + heavy) - 0.25) <= 0.25 * 0.05, (seen, counted)
+
+
+def test_equal_weights(router, cluster):
+    with router().connect() as conn:
+        seen = ports(conn, 1000)
+    assert all(abs(seen[n.port] - 500) <= 25 for n in cluster.replicas), seen
+
+
+def test_weight_zero(router, cluster):
+    with router(servers={"pg2": {"weight": 0}}).connect() as conn:
+        assert set(ports(conn, 50)) == {cluster.node("pg3").port}
+
+
+def test_no_write_on_a_replica(router, cluster, table, functions):
+    """A mixed load of every kind; the replicas log every statement they are sent."""
+    since = {n.name: n.log_size() for n in cluster.replicas}
+    name = table("id serial primary key, v int default 0", "select g, 0 from generate_series(1, 100) g")
+    endpoint = router()
+    refused = []
+
+    def work(index):
+        with endpoint.connect(prepare_threshold=0 if index % 2 else None) as conn:
+            for sql in (READS + NOT_READS) * 3:
+                try:
+                    conn.execute(sql.format(t=name))
+                except psycopg.errors.ReadOnlySqlTransaction as error:
+                    refused.append((sql, error))
+                except psycopg.errors.SyntaxError:
+                    assert index % 2 and ";" in sql  # several statements cannot be prepared
+            with conn.transaction():
+                conn.execute(f"update {name} set v = v + 1 where id = %s", (index + 1,))
+                conn.execute(f"select * from {name} where id = %s", (index + 1,))
+
+    run_clients(10, work)
+    assert refused == []
+    for node in cluster.replicas:
+        sent = [sql for user, sql in node.statements(since[node.name]) if user == "app"]
+        assert len(sent) > 50, f"{node.name} was hardly used"
+        assert [sql for sql in sent if WRITES.search(sql)] == []
+
+
+def test_hint_replica(router, cluster, functions):
+    """A comment can say that a call is harmless after all."""
+    with router().connect() as conn:
+        got = conn.execute("/* pgsteer: replica */ select port_volatile()").fetchone()[0]
+        assert got in {n.port for n in cluster.replicas}
+
+
+def test_every_decision_is_counted(router):
+    endpoint = router()
+
+    def routed(target):
+        return endpoint.metric("pgsteer_routed_total", target=target) or 0
+
+    with endpoint.connect() as conn:
+        before = routed("replica"), routed("primary")
+        ports(conn, 30)
+        for _ in range(7):
+            conn.execute("select txid_current()")
+        wait_until(lambda: routed("replica") - before[0] == 30 and routed("primary") - before[1] == 7, 5,
+                   "30 reads and 7 others to be counted")
+    reasons = {dict(labels)["reason"] for name, labels in endpoint.metrics() if name == "pgsteer_routed_total"}
+    assert len(reasons) >= 2
+
+
+def test_smallest_file(router, cluster):
+    """The least configuration: nothing of ours but addresses, the port and the users."""
+    options = {k: None for k in ("default_pool_size", "workers", "server_tls_sslmode", "monitor_user", "health_interval",
+                                 "monitor_password", "monitor_database", "shutdown_timeout", "unix_socket_dir")}
+    with router(auth={"app": "app-password"}, **options).connect() as conn:
+        assert set(ports(conn, 20)) == {n.port for n in cluster.replicas}
+
+
+def test_many_clients_few_servers(router, cluster):
+    """Fifty clients that all ask at once share five connections per server."""
+    endpoint = router(default_pool_size=5, workers=1)
+    barrier = threading.Barrier(50)
+
+    def work(_):
+        with endpoint.connect() as conn:
+            barrier.wait(30)
+            return ports(conn, 20)
+
+    seen = sum(run_clients(50, work), collections.Counter())
+    assert sum(seen.values()) == 1000
+    for node in cluster.replicas:
+        assert 1 <= len(endpoint.backends(node)) <= 5
+
+
+def test_same_answer_everywhere(router, cluster):
+    """The client sees one server: in_hot_standby is off though its reads come from standbys."""
+    with router().connect() as conn:
+        for _ in range(10):
+            conn.execute(PORT)
+            assert conn.pgconn.parameter_status(b"in_hot_standby") == b"off"
+            assert conn.info.server_version // 10000 == 15
