@@ -66,6 +66,8 @@ struct prep_rewrite {
     struct statements *statements;
     struct pipeline *due;
     struct buf *out;         // appended to
+    bool again;              // the batch was sent before, to a server that could not do it: its Parse may find its name taken
+    bool flush_is_sync;      // write a Sync, its answer swallowed, for a final Flush
     size_t max_server;       // max_prepared_statements
     uint64_t server_parses;  // counts statements prepared for lack of them
 };

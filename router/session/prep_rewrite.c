@@ -76,7 +76,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken) {
+    if (taken && !(r->again && taken == st)) {
         // The client has the name already: so will the server, under ours, and it gives PostgreSQL's own error.
         need_statement(r, taken);
         char name[PREP_NAME_MAX];
@@ -93,7 +93,8 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
             statement_unref(st);
         }
         due->client_names = true;
-        due->before = prep_client_set(r->client, m.name, st);
+        struct statement *before = prep_client_set(r->client, m.name, st);
+        if (before) statement_unref(before); // its own, from the time before; an error undoes that too
     }
     due->name = mem_strndup((const char *)m.name.ptr, m.name.len);
 }
@@ -174,7 +175,12 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_CLOSE: rewrite_close(b, f); return;
     case FE_EXECUTE: pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD); break;
     case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
-    default: break; // Flush
+    case FE_FLUSH:
+        if (!b->r->flush_is_sync) break;
+        pipeline_push(b->r->due, REPLY_SYNC, REPLY_SWALLOW);
+        request_sync(b->r->out);
+        return;
+    default: bug("not a message of a batch");
     }
     copy_message(b->r, f);
 }

@@ -33,6 +33,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     struct msg_parse m;
     if (!msg_parse(payload, &m)) return bad_message(f, "Parse");
     if (m.name.len == 0) r->parses_unnamed = true;
+    else r->changes_names = true;
     if (m.name.len && ctx->names->count >= ctx->max_names && !prep_client_find(ctx->names, m.name)) {
         fault_set(f, "54000", "too many prepared statements in one session (max_client_prepared_statements = %zu)",
                   ctx->max_names);
@@ -73,7 +74,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
     } else if (describe) {
         scan_use(r, ctx, m.name);
     } else {
-        r->old_name = true;
+        r->old_name = r->changes_names = true;
         if (m.name.len == 0) r->parses_unnamed = false;
     }
     if (describe || m.kind == 'P') r->server_needed = true;

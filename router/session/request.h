@@ -32,6 +32,7 @@ struct request {
     bool old_portal;        // executes or describes a portal that it does not bind
     bool old_name;          // uses a statement that it does not parse
     bool server_needed;     // not just Close of statements and Sync
+    bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
 };
 

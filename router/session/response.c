@@ -11,42 +11,48 @@ enum {
     RESPONSE_HELD_MAX = 64 * 1024
 };
 
-void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names) {
+void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names,
+                   struct response_out *out) {
     *x = (struct response){.ops = ops,
                            .arg = arg,
                            .names = names,
+                           .out = out,
                            .partial = buf_make(RESPONSE_WHOLE_MAX),
-                           .held = buf_make(SIZE_MAX / 2),
-                           .scratch = buf_make(SIZE_MAX / 2)};
+                           .held = buf_make(SIZE_MAX / 2)};
 }
 
 void response_fini(struct response *x) {
     buf_release(&x->partial);
     buf_release(&x->held);
-    buf_release(&x->scratch);
 }
 
 void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
-    x->drop = x->learn = x->settings_failed = false;
+    x->drop = x->learn = x->settings_failed = x->failed = false;
 }
 
 // What goes out.
 
-static void end_run(struct response *x) {
-    if (x->from != x->to) x->iov[x->n_iov++] = (struct iovec){(void *)(uintptr_t)x->from, (size_t)(x->to - x->from)};
-    x->from = x->to = NULL;
+static void end_run(struct response_out *o) {
+    if (o->from != o->to) o->iov[o->n_iov++] = (struct iovec){(void *)(uintptr_t)o->from, (size_t)(o->to - o->from)};
+    o->from = o->to = NULL;
+}
+
+static void forget_all(struct response_out *o) {
+    o->from = o->to = NULL;
+    o->n_iov = 0;
+    buf_clear(&o->scratch);
 }
 
 static bool send_all(struct response *x) {
-    end_run(x);
+    struct response_out *o = x->out;
+    end_run(o);
     bool ok = true;
     if (x->holding)
-        for (int i = 0; i < x->n_iov; i++) buf_put(&x->held, x->iov[i].iov_base, x->iov[i].iov_len);
-    else if (x->n_iov)
-        ok = x->ops->send(x->arg, x->iov, x->n_iov);
-    x->n_iov = 0;
-    buf_clear(&x->scratch);
+        for (int i = 0; i < o->n_iov; i++) buf_put(&x->held, o->iov[i].iov_base, o->iov[i].iov_len);
+    else if (o->n_iov)
+        ok = x->ops->send(x->arg, o->iov, o->n_iov);
+    forget_all(o);
     return ok;
 }
 
@@ -62,18 +68,19 @@ static bool deliver(struct response *x) {
 }
 
 static bool forward(struct response *x, const uint8_t *p, size_t n) {
+    struct response_out *o = x->out;
     if (x->drop) return true;
-    if (x->to == p) {
-        x->to += n;
+    if (o->to == p) {
+        o->to += n;
         return true;
     }
-    end_run(x);
-    if (x->n_iov == RESPONSE_IOV - 1) {
+    end_run(o);
+    if (o->n_iov == RESPONSE_IOV - 1) {
         if (!send_all(x)) return false;
         if (buf_len(&x->held) > RESPONSE_HELD_MAX && !deliver(x)) return false;
     }
-    x->from = p;
-    x->to = p + n;
+    o->from = p;
+    o->to = p + n;
     return true;
 }
 
@@ -128,8 +135,9 @@ static bool forward_error(struct response *x, const struct frame *frame, const s
     bool names = due->kind == REPLY_PARSE || due->kind == REPLY_BIND || due->kind == REPLY_DESCRIBE;
     if (!deliver(x)) return false;
     if (names && frame->payload.len + PROTO_HEADER_LEN == frame->total) {
-        if (buf_len(&x->scratch) && !send_all(x)) return false;
-        if (prep_rename_error(message, due->name, &x->scratch)) message = buf_span(&x->scratch);
+        struct buf *scratch = &x->out->scratch;
+        if (buf_len(scratch) && !send_all(x)) return false;
+        if (prep_rename_error(message, due->name, scratch)) message = buf_span(scratch);
     }
     return forward(x, message.ptr, message.len);
 }
@@ -144,6 +152,7 @@ static enum response_result on_error(struct response *x, struct server *s, const
     }
     struct reply *due = pipeline_head(&s->replies);
     if (!due) return broke(f, "nothing was due", frame->type);
+    x->failed = true;
     if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
         x->settings_failed = true;
         note_error(&x->refusal, &e);
@@ -168,6 +177,7 @@ static enum response_result on_ready(struct response *x, struct server *s, const
         if (!deliver(x) || !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total)) return RESPONSE_STOP;
     }
     x->ops->ready(x->arg, due, s->tx_status);
+    x->failed = false;
     bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
     pipeline_pop(&s->replies);
     if (of_client && x->rerunnable && !x->drop && !pipeline_is_empty(&s->replies)) {
@@ -319,8 +329,7 @@ static enum response_result feed(struct response *x, struct server *s, struct sp
             // Nothing of it may be seen; what else the server says of it and what follows is not wanted.
             x->drop = true;
             x->holding = false;
-            x->from = x->to = NULL;
-            x->n_iov = 0;
+            forget_all(x->out);
             buf_release(&x->held);
             enum response_result rest = feed(x, s, bytes, f);
             return rest == RESPONSE_OK ? RESPONSE_RERUN : rest;
@@ -343,7 +352,10 @@ enum response_result response_read(struct response *x, struct server *s, uint8_t
         buf_release(&x->partial);
     }
     enum response_result got = feed(x, s, span_of(rbuf, kept + (size_t)n), f);
-    if (got == RESPONSE_STOP) return got;
+    if (got == RESPONSE_STOP) {
+        forget_all(x->out);
+        return got;
+    }
     if (!send_all(x)) return RESPONSE_STOP;
     if (buf_len(&x->held) > RESPONSE_HELD_MAX && !deliver(x)) return RESPONSE_STOP;
     return got;

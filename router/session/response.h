@@ -39,6 +39,14 @@ enum response_result {
 
 enum { RESPONSE_IOV = 32 };
 
+// Bytes on their way out, within one call; one per worker, so that a session carries none.
+struct response_out {
+    struct iovec iov[RESPONSE_IOV];
+    int n_iov;
+    const uint8_t *from, *to; // the run of bytes being forwarded
+    struct buf scratch;       // a message made anew, until it is sent
+};
+
 struct response {
     // set by the session
     const struct response_ops *ops;
@@ -47,6 +55,7 @@ struct response {
     bool rerunnable;      // what is due could be run again elsewhere: keep back what comes before the first row
     bool drop;            // swallow everything
     bool notifications;   // NotificationResponse is for this client
+    bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
     bool learn;           // RESPONSE_RERUN: the statement can never run on a replica
     bool settings_failed; // the server refused the client's settings; `refusal` has its words
@@ -57,13 +66,11 @@ struct response {
     uint32_t pass;      // bytes to come of a message that is passed on in pieces
     struct buf partial; // the beginning of a message that is wanted whole
     struct buf held;    // what is kept back, between reads
-    struct buf scratch; // a message made anew, until it is sent
-    struct iovec iov[RESPONSE_IOV];
-    int n_iov;
-    const uint8_t *from, *to; // the run of bytes being forwarded
+    struct response_out *out;
 };
 
-void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names);
+void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names,
+                   struct response_out *out);
 void response_fini(struct response *x);
 // Before the first exchange of a server connection is sent.
 void response_start(struct response *x, bool rerunnable);

@@ -88,9 +88,7 @@ struct server {
     // owned by the session that has it (router/session/response.c and prep.c write them)
     struct pipeline replies;        // what is still due
     struct prep_server prepared;    // statements it holds
-    const struct settings *settings; // the client settings in force; NULL = the server's own defaults
-    struct buf partial;             // the beginning of a message of which the rest has not come
-    uint32_t pass;                  // bytes of a message that are still to be passed on
+    struct settings *settings;      // the client settings in force (counted); NULL = the server's own defaults
     bool dirty;                     // carries session state: must be closed, not reused
     bool close_when_idle;           // lifetime over, server removed, budget wanted elsewhere
 
