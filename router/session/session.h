@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session.h: a client and the server connection that works for it.
+//
+// The only object that knows both sides. It cuts the client's messages into units, has each routed, gets a server connection
+// for it from a pool, sends it in the server's words, and passes the answers back; when nothing ties the two together any
+// more the connection goes back to its pool.
+//
+//   LOGIN -> IDLE -> (WAITING | PARKED) -> LINKED -> IDLE ... -> CLOSED
+//
+// One thread: its worker's. Freed when the client's last callback has run.
+#ifndef PGSTEER_ROUTER_SESSION_SESSION_H
+#define PGSTEER_ROUTER_SESSION_SESSION_H
+
+#include "router/session/client.h"
+#include "router/session/database.h"
+#include "router/session/pool.h"
+#include "router/session/request.h"
+#include "router/session/response.h"
+#include "router/session/route.h"
+#include "router/session/settings.h"
+#include "router/session/welcome.h"
+
+#include <uthash.h>
+
+struct session;
+
+// What a worker's sessions share. The worker owns it, and replaces config and topology.
+struct session_env {
+    struct client_env client;
+    struct server_env server;
+    struct config *config;
+    struct topology *topology;
+    struct pools *pools;
+    struct databases databases;
+    struct settings_table *settings;
+    struct welcomes welcomes;
+    struct route_balance balance;
+    struct response_out out;
+    struct buf wbuf;         // messages for a server, within one call
+    struct stats *stats;
+    struct ilist sessions;   // all of them
+    struct ilist parked;     // those that wait for a server to be there
+    struct session *by_key;  // uthash, by cancel pid
+    uint64_t avoid;          // bit per node of the topology: not reachable from this worker just now
+    uint64_t avoid_until_us[ROUTE_NODES_MAX];
+    bool draining;           // no new work for idle clients: they are told to go
+    void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
+    void (*refresh_database)(void *arg, const char *name); // DDL has passed by
+    void (*session_closed)(void *arg); // the last of a session's memory is gone
+    void *arg;
+};
+
+enum session_state {
+    SESSION_LOGIN,   // the client is authenticated or about to be, and not yet welcome
+    SESSION_IDLE,    // has no server connection in use
+    SESSION_WAITING, // a ticket stands in a pool's queue
+    SESSION_PARKED,  // the server it needs is not there; tried again when the topology changes
+    SESSION_LINKED,  // a server connection works for it
+    SESSION_CLOSED,  // the client is gone
+    SESSION_STATES
+};
+
+struct session {
+    // read-only
+    struct client client;
+    struct session_env *env;
+    enum session_state state;
+    struct database *database;  // NULL until authenticated
+    struct settings *settings;  // from the start-up packet
+    uint32_t pins;              // router/session/pins.h
+    uint32_t cancel_pid, cancel_key;
+
+    // private
+    UT_hash_handle by_key;
+    struct ilink link, parked_link;
+    struct deadline deadline; // parked too long, idle too long
+    struct ticket ticket;
+    struct server *server;  // the connection in use
+    struct server *held;    // the primary connection it keeps while pinned, or in session mode; may be `server`
+    uint8_t node, held_node; // their places in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
+    bool on_replica;        // `server` is a replica
+    struct prep_client names;
+    struct request request;
+    struct response response;
+    struct buf journal;     // what the client sent and a replica has not answered: it can be sent again
+    size_t again;           // bytes at the front of the input that were in the journal
+    struct fault *refusal;  // the next unit gets this error instead of a server
+    uint32_t due;           // exchanges sent and not answered
+    uint32_t tail;          // bytes of a streamed message still to come from the client
+    bool tail_discard;      // ... and nobody wants them
+    bool ready;             // `request` is complete and waits to be sent
+    bool open;              // messages were sent for which the client's Sync has not come
+    bool skipping;          // an error: everything up to the client's Sync is passed over
+    bool conforming;        // standard_conforming_strings
+    bool session_mode;
+    bool tx_wrote;          // the transaction under way may have written
+    bool avoid_replica;     // `again`: to another server than the one that failed, if there is one
+    bool discarding;        // DISCARD ALL is due
+    bool reset_all;         // RESET ALL or DISCARD ALL is due: the server's settings are its own again after it
+    uint64_t last_write_us; // when its last write was acknowledged
+    uint64_t parked_us;     // since when
+};
+
+// Takes an accepted socket.
+void session_open(struct session_env *env, int fd, uint64_t id);
+// A CancelRequest with this key: cancels what that client's session is doing, if there is such a client.
+void session_cancel(struct session_env *env, uint32_t pid, uint32_t key);
+// The topology has been replaced in `env`: parked sessions try again.
+void sessions_topology_changed(struct session_env *env, const struct topology *before);
+// Every tick (100 ms).
+void sessions_tick(struct session_env *env);
+// SIGTERM: idle sessions are told 57P01 now, others when their work is done.
+void sessions_drain(struct session_env *env);
+// The end of the drain's time: all of them, now.
+void sessions_close_all(struct session_env *env);
+
+#endif
