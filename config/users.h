@@ -2,9 +2,14 @@
 //
 // config/users.h: who may log in, and with what: the auth_file.
 //
-// PgBouncer's format, a line each: "user" "password or verifier". The second string is a password in plain text or a
-// verifier as PostgreSQL keeps it in pg_authid.rolpassword ("SCRAM-SHA-256$4096:salt$StoredKey:ServerKey"). The file must
-// be 0600 (or 0640 of group root's): others may not read it. Immutable after loading, part of the config snapshot.
+// PgBouncer's format, a line each: "user" "password or verifier". A quote inside a string is doubled; a line starting
+// with
+// `;` or `#` is a comment, and so is what follows one of these behind the second string. The second string is a
+// password in plain text or a verifier as PostgreSQL keeps it in pg_authid.rolpassword
+// ("SCRAM-SHA-256$4096:salt$StoredKey:ServerKey"), or empty: then the user exists, and can log in only where nothing is
+// asked. A hash ("md5...") is refused: neither can a SCRAM login be checked with it, nor can it log in to a server by
+// SCRAM. The file must be 0600 or 0640 and belong to root or to the user this runs as. Immutable after loading, part of
+// the config snapshot.
 #ifndef PGSTEER_CONFIG_USERS_H
 #define PGSTEER_CONFIG_USERS_H
 
@@ -35,15 +40,19 @@ struct user {
 struct users;
 
 struct users *users_empty(void);
-// NULL and "path:line: what" when the file cannot be read, is readable by others or has a bad line.
+// NULL and "path: what" or "path:line: what" when the file cannot be read, is readable by others, or has a bad line or
+// a user twice. No fault holds a secret. Root may load a file of any owner.
 NODISCARD struct users *users_load(const char *path, struct fault *fault);
-void users_free(struct users *u); // wipes every secret
-const struct user *users_find(const struct users *u, const char *name);
-// The first user with a plain password, or NULL: what the monitor uses when nothing else is said.
+// The same, of a text; `path` is for the fault only.
+NODISCARD struct users *users_parse(struct span text, const char *path, struct fault *fault);
+void users_free(struct users *u);                                       // wipes every secret
+const struct user *users_find(const struct users *u, const char *name); // NULL when there is none
+// The first user of the file with a plain password, or NULL: what the monitor uses when nothing else is said.
 const struct user *users_first_plain(const struct users *u);
 size_t users_count(const struct users *u);
 
-// Parses "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" (iterations 1..1,000,000); false when it is not one.
+// Parses "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" (PostgreSQL 15 documentation, section 53.8, pg_authid; the
+// last three in base64; iterations 1..1,000,000, salt of 1 to 64 bytes); false when it is not one.
 NODISCARD bool scram_verifier_parse(const char *text, struct scram_verifier *out);
 
 #endif
