@@ -194,6 +194,14 @@ class Router(Endpoint):
             self.wait_ready()
         return self
 
+    def start_refused(self, timeout=15):
+        """Starts it on something that it must refuse, and returns (exit code, log) once it has ended."""
+        self.start(wait=False)
+        code = self.wait_exit(timeout)
+        self._process = None
+        self.check_sanitizers()
+        return code, self.log_text()
+
     def wait_ready(self, timeout=20):
         def ready():
             self.check_alive()

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: ISC
+"""Servers die, hang, restart and come back while clients work."""
+import threading
+import time
+
+import psycopg
+import pytest
+
+import frontend as fe
+from harness.load import PORT, port, ports
+from pgcluster import wait_until
+
+
+class Readers:
+    """Clients that read one statement after the other; every error and the longest wait are kept."""
+
+    def __init__(self, endpoint, count=8, sql="select inet_server_port(), pg_sleep(0.005)"):
+        self._stop = threading.Event()
+        self.errors, self.longest, self.done = [], 0.0, 0
+        self._threads = [threading.Thread(target=self._work, args=(endpoint, sql), daemon=True) for _ in range(count)]
+        self.recent = []
+
+    def _work(self, endpoint, sql):
+        try:
+            with endpoint.connect() as conn:
+                while not self._stop.is_set():
+                    start = time.monotonic()
+                    where = conn.execute(sql).fetchone()[0]
+                    self.longest = max(self.longest, time.monotonic() - start)
+                    self.recent.append(where)
+                    self.done += 1
+        except Exception as error:
+            self.errors.append(error)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        self.more()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        assert not any(t.is_alive() for t in self._threads), "a reader hangs"
+
+    def more(self, count=100):
+        """Waits until so many more reads are done, and returns who answered them."""
+        self.recent = recent = []
+        wait_until(lambda: self.errors or len(recent) >= count, 20, f"{count} more reads")
+        return set(recent)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop", "restart"])
+def test_replica_ends(router, cluster, end):
+    """Reads outside transactions go on without one error, on the servers that are left; then it is used again."""
+    lost, left = cluster.replicas
+    endpoint = router()
+    with Readers(endpoint) as readers:
+        for _ in range(2):
+            getattr(lost, end)()
+            if end != "restart":
+                endpoint.wait_replica(lost.name, healthy=False)
+                assert lost.port not in readers.more()
+                lost.start()
+            endpoint.wait_replica(lost.name)
+            wait_until(lambda: lost.port in readers.more(50), 20, "reads on the replica that has come back")
+        assert readers.errors == []
+        assert readers.longest < 5
+
+
+def test_replica_hangs(router, cluster):
+    """Frozen, its connections open: the reads on it are asked elsewhere, the others never meet it."""
+    lost, left = cluster.replicas
+    endpoint = router(health_timeout="500ms", health_failures=2)
+    with Readers(endpoint) as readers:
+        lost.freeze()
+        endpoint.wait_replica(lost.name, healthy=False, timeout=5)
+        assert readers.more() == {left.port}
+        lost.thaw()
+        endpoint.wait_replica(lost.name)
+        wait_until(lambda: lost.port in readers.more(50), 20, "reads on the replica that has come back")
+    assert readers.errors == []
+    assert readers.longest < 5
+
+
+def test_all_replicas_gone(router, cluster):
+    """Reads go to the primary, without an error, and return."""
+    endpoint = router()
+    with Readers(endpoint) as readers:
+        for node in cluster.replicas:
+            node.kill()
+        for node in cluster.replicas:
+            endpoint.wait_replica(node.name, healthy=False)
+        assert readers.more() == {cluster.primary.port}
+        for node in cluster.replicas:
+            node.start()
+        wait_until(lambda: readers.more(50) == {n.port for n in cluster.replicas}, 20, "reads on replicas again")
+    assert readers.errors == []
+
+
+def test_no_replica_configured(router, cluster):
+    endpoint = router(servers={"pg2": None, "pg3": None})
+    with endpoint.connect() as conn:
+        assert set(ports(conn, 20)) == {cluster.primary.port}
+
+
+def test_read_with_rows_delivered_is_not_repeated(router, cluster):
+    """Rows have come already: one error, no row twice, and the client stays."""
+    lost = cluster.replicas[0]
+    endpoint = router(servers={"pg3": None})
+    with fe.Frontend(endpoint, timeout=20).login(password="app-password") as conn:
+        conn.send(fe.query("select g, repeat('x', 1000), pg_sleep(case when g > 20000 then 0.001 else 0 end) "
+                           "from generate_series(1, 1000000) g"))
+        conn.until("D")
+        lost.kill()
+        got = conn.until("Z")
+        assert [e["C"] for e in fe.errors(got)] == ["08006"]
+        numbers = [int(r[0]) for r in fe.rows(got)]
+        assert numbers == list(range(2, len(numbers) + 2))
+        assert conn.value("select 1") == "1"
+
+
+def test_primary_dies(router, cluster, table):
+    """One error for what was under way there; reads go on; the same connections write again when it is back."""
+    name = table(rows="values (1, 0)")
+    endpoint = router()
+    replicas = {n.port for n in cluster.replicas}
+    with fe.Frontend(endpoint, timeout=30).login(password="app-password") as busy, endpoint.connect() as idle:
+        idle.execute(f"update {name} set v = 1")
+        busy.send(fe.query("select pg_sleep(60), txid_current() /* primary dies */"))
+        wait_until(lambda: cluster.primary.sql("select 1 from pg_stat_activity where query like '%primary dies%' and "
+                                               "pid <> pg_backend_pid()"), 5, "the statement to run")
+        with Readers(endpoint, count=3) as readers:
+            cluster.primary.kill()
+            got = busy.until("Z")
+            assert len(fe.errors(got)) == 1 and fe.errors(got)[0]["C"] in ("08006", "57P01", "57P02")
+            assert readers.more() <= replicas
+            cluster.primary.start()
+            wait_until(lambda: endpoint.http("/primary")[0] == 200, 10, "the primary to be known again")
+            idle.execute(f"update {name} set v = 2")
+            assert busy.value(f"select v from {name}, txid_current()") == "2"
+        assert readers.errors == []
+
+
+def test_transaction_on_a_primary_that_dies(router, cluster, table):
+    """An error, an end, and a session that goes on."""
+    name = table()
+    endpoint = router()
+    with endpoint.connect() as conn:
+        conn.execute("begin")
+        conn.execute(f"insert into {name} values (1, 1)")
+        cluster.primary.kill()
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute(f"insert into {name} values (2, 2)")
+        assert not isinstance(caught.value, psycopg.errors.UniqueViolation) and not conn.closed
+        conn.execute("rollback")
+        cluster.primary.start()
+        wait_until(lambda: endpoint.http("/primary")[0] == 200, 10, "the primary to be known again")
+        assert conn.execute(f"select count(*), max(txid_current()) from {name}").fetchone()[0] == 0
+
+
+def test_write_without_a_primary(router, cluster, table):
+    """It waits for one, or says 57P03; it never hangs beyond its deadline, and never goes to a replica."""
+    name = table()
+    endpoint = router(query_wait_timeout="2s")
+    with endpoint.connect() as conn:
+        port(conn)
+        cluster.primary.kill()
+        wait_until(lambda: endpoint.http("/primary")[0] == 503, 10, "the primary to be known as gone")
+        start = time.monotonic()
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute(f"insert into {name} values (1, 1)")
+        assert caught.value.sqlstate in ("57P03", "53300", "08006") and time.monotonic() - start < 35
+        assert not conn.closed and port(conn) != cluster.primary.port
+
+
+def test_promotion(router, new_cluster):
+    """The primary dies and a replica is promoted: writes go there, the clients stay connected."""
+    cluster = new_cluster(2)
+    cluster.primary.sql("create table t (v int)", dbname="app", user="app")
+    cluster.caught_up()
+    endpoint = router(cluster=cluster)
+    old, new = cluster.primary, cluster.replicas[0]
+    with endpoint.connect() as conn:
+        conn.execute("insert into t values (1)")
+        cluster.caught_up()
+        old.kill()
+        new.promote()
+        start = time.monotonic()
+
+        def written():
+            try:
+                return conn.execute("insert into t values (2) returning inet_server_port()").fetchone()[0]
+            except psycopg.Error as error:
+                assert error.sqlstate in ("57P03", "08006", "53300") and not conn.closed, error
+        assert wait_until(written, 15, "a write on the new primary") == new.port
+        assert time.monotonic() - start < 10
+        assert conn.execute("select sum(v) from t").fetchone() == (3,)
+
+
+def test_old_primary_comes_back(router, new_cluster):
+    """Still thinking it is the primary, it gets neither reads nor writes: the higher timeline counts."""
+    cluster = new_cluster(2)
+    cluster.primary.sql("create table t (v int)", dbname="app", user="app")
+    cluster.caught_up()
+    endpoint = router(cluster=cluster)
+    old, new = cluster.primary, cluster.replicas[0]
+    old.kill()
+    new.promote()
+    wait_until(lambda: endpoint.http("/primary")[0] == 200, 15, "the new primary to be known")
+    old.start()
+    with endpoint.connect() as conn:
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            assert conn.execute("insert into t values (1) returning inet_server_port()").fetchone()[0] == new.port
+            assert port(conn) != old.port
+    assert old.sql("select count(*) from t", dbname="app") == [(0,)]
+
+
+def test_refused_on_a_replica(router, cluster):
+    """What a replica refuses is run on the primary without the client noticing, and goes there at once next time."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create table if not exists refused (v int); truncate refused")
+        conn.execute("create unlogged table if not exists unlogged_one as select 1 as v")
+        conn.execute("create or replace function inner_write() returns int language plpgsql volatile as "
+                     "'begin insert into refused values (1); return inet_server_port(); end'")
+        conn.execute("create or replace function claims_to_read() returns int language plpgsql stable as "
+                     "'begin return inner_write(); end'")
+    cluster.caught_up()
+    try:
+        endpoint = router()
+        for extended in (False, True):
+            with endpoint.connect(prepare_threshold=0 if extended else None) as conn:
+                for _ in range(5):
+                    assert conn.execute("select claims_to_read()").fetchone()[0] == cluster.primary.port
+                    assert conn.execute("select v from unlogged_one").fetchone() == (1,)
+        assert cluster.primary.sql("select count(*) from refused", dbname="app") == [(10,)]
+        assert endpoint.metric("pgsteer_reruns_total") <= 4
+    finally:
+        cluster.primary.sql("drop table refused, unlogged_one; drop function claims_to_read; drop function inner_write",
+                            dbname="app")
+
+
+def test_recovery_conflict(router, cluster, table):
+    """A read that the replica cancels for the sake of replay is run again elsewhere."""
+    name = table(rows="select g, 0 from generate_series(1, 1000) g")
+    replica = cluster.replicas[0]
+    endpoint = router(servers={"pg3": None})
+    replica.set("max_standby_streaming_delay", "0")
+    try:
+        with fe.Frontend(endpoint, timeout=30).login(password="app-password") as conn:
+            sql = f"select count(*), inet_server_port() from (select pg_sleep(0.003), v from {name}) s"
+            conn.send(fe.query(sql))
+            wait_until(lambda: replica.sql("select 1 from pg_stat_activity where query = %s", (sql,)), 5,
+                       "the statement to run on the replica")
+            cluster.primary.sql(f"delete from {name}", dbname="app")
+            cluster.primary.sql(f"vacuum {name}", dbname="app")
+            got = conn.until("Z")
+            assert fe.errors(got) == []
+            assert int(fe.rows(got)[0][1]) == cluster.primary.port
+    finally:
+        replica.set("max_standby_streaming_delay", None)
+
+
+def test_everything_is_gone_and_back(router, cluster):
+    """No server at all for a while: clients stay, and work as soon as there are servers."""
+    endpoint = router()
+    with endpoint.connect() as conn:
+        port(conn)
+        for node in cluster.nodes:
+            node.kill()
+        wait_until(lambda: endpoint.http("/readiness")[0] == 503, 10, "/readiness to say 503")
+        assert endpoint.http("/liveness")[0] == 200
+        for node in cluster.nodes:
+            node.start()
+        wait_until(lambda: endpoint.http("/readiness")[0] == 200, 10, "/readiness to say 200")
+
+        def works():
+            try:
+                return conn.execute(PORT).fetchone()
+            except psycopg.Error:
+                assert not conn.closed
+        wait_until(works, 10, "the client to work again")
+
+
+def test_started_before_its_servers(router, cluster):
+    """It starts, waits, and serves once there is something to serve from."""
+    for node in cluster.nodes:
+        node.stop()
+    endpoint = router(wait=False)
+    wait_until(lambda: http_status(endpoint, "/liveness") == 200, 10, "/liveness to say 200")
+    assert http_status(endpoint, "/readiness") == 503
+    cluster.heal()
+    endpoint.wait_ready()
+    with endpoint.connect() as conn:
+        assert set(ports(conn, 10)) == {n.port for n in cluster.replicas}
+
+
+def http_status(endpoint, path):
+    try:
+        return endpoint.http(path)[0]
+    except OSError:
+        return None

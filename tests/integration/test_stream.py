@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: ISC
+"""Results larger than anybody's memory, rows larger than any buffer, and readers that stop reading."""
+import time
+
+import pytest
+
+import frontend as fe
+from harness.load import port
+from harness.router import sanitized
+from pgcluster import wait_until
+
+MIB = 1 << 20
+
+
+def limit(mib):
+    """What memory may grow by; a sanitizer adds some of its own to everything."""
+    return (mib if not sanitized() else 4 * mib) * MIB
+
+
+@pytest.mark.memory
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+def test_large_result(router, full, extended):
+    """200 MB (2 GB in full) of rows."""
+    megabytes = 2048 if full else 200
+    endpoint = router(measure=True)
+    sql = f"select g, repeat('x', 1000) from generate_series(1, {megabytes * 1024}) g"
+    with fe.Frontend(endpoint, timeout=60).login(password="app-password") as conn:
+        conn.value("select 1")
+        before = endpoint.reset_peak()
+        conn.send(fe.ask(sql) if extended else fe.query(sql))
+        count = 0
+        while True:
+            got = conn.receive()
+            if got.type == "D":
+                count += 1
+                assert got.body.endswith(b"x" * 1000)
+            assert got.type != "E", fe.fields(got.body)
+            if got.type == "Z":
+                break
+        assert count == megabytes * 1024
+        assert endpoint.peak() - before < limit(8)
+
+
+@pytest.mark.memory
+def test_large_row(router):
+    """One value of 64 MB, which is one message, and one of 32 MB as a parameter."""
+    endpoint = router(measure=True)
+    with endpoint.connect() as conn:
+        port(conn)
+        before = endpoint.reset_peak()
+        assert len(conn.execute("select repeat('x', 64 * 1024 * 1024)").fetchone()[0]) == 64 * MIB
+        assert conn.execute("select length(%s)", ("y" * (32 * MIB),)).fetchone() == (32 * MIB,)
+        assert endpoint.peak() - before < limit(8)
+
+
+@pytest.mark.memory
+def test_long_query(router):
+    """A simple query of 16 MB, which nobody parses."""
+    endpoint = router(measure=True)
+    with endpoint.connect() as conn:
+        port(conn)
+        before = endpoint.reset_peak()
+        text = "x" * (16 * MIB)
+        assert conn.execute(f"select length('{text}')").fetchone() == (16 * MIB,)
+        assert endpoint.peak() - before < limit(8)
+        port(conn)
+
+
+@pytest.mark.memory
+def test_reader_that_stops(router, cluster):
+    """It stops the server: the router holds next to nothing for it, and everyone else goes on."""
+    endpoint = router(measure=True, default_pool_size=12, workers=1)
+    slow = []
+    try:
+        with endpoint.connect() as other:
+            port(other)
+            before = endpoint.reset_peak()
+            for _ in range(10):
+                conn = fe.Frontend(endpoint, timeout=60).login(password="app-password")
+                conn.send(fe.query("select repeat('x', 1000) from generate_series(1, 100000)"))
+                conn.until("D")
+                slow.append(conn)
+            waiting = "select count(*) from pg_stat_activity where usename = 'app' and wait_event = 'ClientWrite'"
+            wait_until(lambda: sum(n.value(waiting) for n in cluster.nodes) == 10, 20, "the servers to be stopped")
+            for _ in range(50):
+                start = time.monotonic()
+                port(other)
+                assert time.monotonic() - start < 2
+            assert endpoint.peak() - before < limit(10)
+            for conn in slow:  # and each gets all of it after all
+                got = conn.until("Z")
+                assert len([m for m in got if m.type == "D"]) == 99999
+    finally:
+        for conn in slow:
+            conn.socket.close()
+
+
+@pytest.mark.memory
+def test_server_that_does_not_read(router, cluster, table):
+    """A COPY into a server that hangs: the router stops reading the client that sends."""
+    name = table("v text")
+    endpoint = router(measure=True, health_timeout="30s")
+    conn = fe.Frontend(endpoint).login(password="app-password")
+    conn.value("select 1")
+    before = endpoint.reset_peak()
+    conn.send(fe.query(f"copy {name} from stdin"))
+    conn.until("G")
+    cluster.primary.freeze()
+    conn.socket.settimeout(1)
+    sent = 0
+    with pytest.raises(OSError):  # a timeout, or the router gave the server up
+        while sent < 200 * MIB:
+            conn.socket.sendall(fe.copy_data(b"x" * 65535 + b"\n"))
+            sent += 65536
+    assert sent < 50 * MIB
+    assert endpoint.peak() - before < limit(8)
+    conn.reset()
+    cluster.primary.thaw()
+
+
+def test_abandoned_result(router, cluster):
+    """A client that goes away in the middle of a large result frees its server connection, and the server stops."""
+    endpoint = router(default_pool_size=1, workers=1)
+    for _ in range(3):
+        conn = fe.Frontend(endpoint).login(password="app-password")
+        conn.send(fe.query("select repeat('x', 1000) from generate_series(1, 10000000)"))
+        conn.until("D")
+        conn.reset()
+    with endpoint.connect() as other:
+        start = time.monotonic()
+        for _ in range(4):
+            port(other)
+        assert time.monotonic() - start < 3
+    running = "select count(*) from pg_stat_activity where query like '%10000000%' and state = 'active' " \
+              "and pid <> pg_backend_pid()"
+    wait_until(lambda: sum(n.value(running) for n in cluster.nodes) == 0, 10, "the abandoned statements to end")
+
+
+@pytest.mark.direct
+def test_wide_and_empty_results(router):
+    with router().connect() as conn:
+        columns = ", ".join(f"{i} as c{i}" for i in range(1600))
+        assert conn.execute(f"select {columns}").fetchone() == tuple(range(1600))
+        assert conn.execute("select").fetchone() == ()
+        assert conn.execute("select 1 where false").fetchall() == []
+        assert conn.execute("").description is None
+        assert len(conn.execute("select g from generate_series(1, 100000) g").fetchall()) == 100000
