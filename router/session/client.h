@@ -104,6 +104,9 @@ static inline size_t client_unsent(const struct client *c) { return stream_unsen
 // Offers kept input again, from the loop's next turn or at once when not inside `input`.
 void client_resume_input(struct client *c);
 
+// Puts bytes before the kept input: they are offered again first. Not from inside `input`.
+void client_unread(struct client *c, struct span bytes);
+
 // Ends the connection with a FATAL error: logs, counts, tells the client, closes. Idempotent.
 void client_fail(struct client *c, enum stat_error reason, const struct fault *f);
 // Closes it without a word (Terminate, or it is gone already). Idempotent.

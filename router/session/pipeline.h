@@ -36,7 +36,8 @@ struct reply {
     struct statement *before; // what the name stood for until then (counted), or NULL
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
-    bool wrote;               // it may have written: it counts for read-your-writes
+    bool counted;             // it is one of the session's `due`
+    bool wrote;               // it is not just a read
     uint32_t journal;         // bytes of the session's journal that it stands for
     uint64_t started_us;      // when it was sent
 };

@@ -24,6 +24,7 @@ void response_init(struct response *x, const struct response_ops *ops, void *arg
 void response_fini(struct response *x) {
     buf_release(&x->partial);
     buf_release(&x->held);
+    x->pass = 0;
 }
 
 void response_start(struct response *x, bool rerunnable) {

@@ -71,13 +71,16 @@ struct response {
 
 void response_init(struct response *x, const struct response_ops *ops, void *arg, struct prep_client *names,
                    struct response_out *out);
-void response_fini(struct response *x);
+void response_fini(struct response *x); // usable again after it, as after response_init
 // Before the first exchange of a server connection is sent.
 void response_start(struct response *x, bool rerunnable);
 // Nothing is left of the server's bytes: no half message, nothing kept back.
 static inline bool response_is_clean(const struct response *x) {
     return x->pass == 0 && buf_len(&x->partial) == 0 && buf_len(&x->held) == 0;
 }
+
+// True when nothing of the exchange that is due first has been sent to the client and it may be run again elsewhere.
+static inline bool response_can_rerun(const struct response *x) { return x->holding || x->drop; }
 
 // Reads `s` once into `rbuf` and handles what came. 0 bytes: RESPONSE_OK. End of file and read errors: RESPONSE_BROKEN.
 // After RESPONSE_RERUN the rest of the bytes has been handled as with `drop`, which is set.

@@ -78,13 +78,14 @@ struct session {
     struct ticket ticket;
     struct server *server;  // the connection in use
     struct server *held;    // the primary connection it keeps while pinned, or in session mode; may be `server`
-    uint8_t node, held_node; // their places in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
+    uint8_t node;           // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;        // `server` is a replica
     struct prep_client names;
     struct request request;
     struct response response;
     struct buf journal;     // what the client sent and a replica has not answered: it can be sent again
     size_t again;           // bytes at the front of the input that were in the journal
+    uint64_t avoid;         // bit per node: they lost what is to be run `again`
     struct fault *refusal;  // the next unit gets this error instead of a server
     uint32_t due;           // exchanges sent and not answered
     uint32_t tail;          // bytes of a streamed message still to come from the client
@@ -95,11 +96,13 @@ struct session {
     bool conforming;        // standard_conforming_strings
     bool session_mode;
     bool tx_wrote;          // the transaction under way may have written
-    bool avoid_replica;     // `again`: to another server than the one that failed, if there is one
-    bool discarding;        // DISCARD ALL is due
-    bool reset_all;         // RESET ALL or DISCARD ALL is due: the server's settings are its own again after it
+    bool again_anywhere;    // `again`: any other server will do, not only the primary
+    bool flush_due;         // the answer to a batch whose Flush was sent as a Sync
+    bool input_paused;
+    uint8_t reason;         // enum route_reason of the unit that waits for its server
+    uint32_t settling;      // facts of a unit under way whose effect is known only when it is answered: others wait for it
     uint64_t last_write_us; // when its last write was acknowledged
-    uint64_t parked_us;     // since when
+    uint64_t parked_us;     // since when it waits for a server to be there; 0 = it does not
 };
 
 // Takes an accepted socket.

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: ISC
+// router/session/session.c: see router/session/session.h. A session's life: opening, states, cancelling, closing.
+#include "router/session/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+
+// Which state may follow which, a bit each. One setter, so that an impossible move is found where it is made.
+static const uint8_t legal_moves[SESSION_STATES] = {
+    [SESSION_LOGIN] = 1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED |
+                      1 << SESSION_CLOSED,
+    [SESSION_IDLE] = 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
+    [SESSION_WAITING] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
+    [SESSION_PARKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
+    [SESSION_LINKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
+    [SESSION_CLOSED] = 0,
+};
+
+void session_set_state(struct session *s, enum session_state to) {
+    if (s->state == to) return;
+    bug_unless(legal_moves[s->state] & (1 << to));
+    if (s->state == SESSION_PARKED) ilist_remove(&s->env->parked, &s->parked_link);
+    if (to == SESSION_PARKED) ilist_push_back(&s->env->parked, &s->parked_link);
+    s->state = to;
+}
+
+void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...) {
+    char text[sizeof(((struct fault *)0)->text)];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct fault f;
+    fault_set(&f, sqlstate, "%s", text);
+    client_fail(&s->client, reason, &f);
+}
+
+void session_resume(struct session *s) {
+    if (s->state == SESSION_CLOSED || session_is_login(s)) return;
+    client_resume_input(&s->client);
+}
+
+// The client.
+
+static void session_freed(struct client *c) {
+    struct session *s = container_of(c, struct session, client);
+    struct session_env *env = s->env;
+    ilist_remove(&env->sessions, &s->link);
+    mem_free(s);
+    env->session_closed(env->arg);
+}
+
+static void session_gone(void *owner, struct client *c) {
+    (void)c;
+    struct session *s = owner;
+    deadline_clear(&s->deadline);
+    session_drop_servers(s);
+    session_set_state(s, SESSION_CLOSED);
+    if (s->cancel_pid) HASH_DELETE(by_key, s->env->by_key, s);
+    s->cancel_pid = 0;
+    if (s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
+    prep_client_fini(&s->names);
+    settings_unref(s->settings);
+    s->settings = NULL;
+    response_fini(&s->response);
+    buf_release(&s->journal);
+    mem_free(s->refusal);
+    s->refusal = NULL;
+}
+
+static const struct client_ops client_ops = {
+    .authenticated = session_authenticated,
+    .input = session_input,
+    .drained = session_client_drained,
+    .gone = session_gone,
+};
+
+void session_open(struct session_env *env, int fd, uint64_t id) {
+    struct session *s = mem_new(struct session);
+    s->env = env;
+    s->node = ROUTE_NODES_MAX;
+    ilink_init(&s->link);
+    ilink_init(&s->parked_link);
+    deadline_init(&s->deadline);
+    s->journal = buf_make(SIZE_MAX / 2);
+    prep_client_init(&s->names);
+    response_init(&s->response, &session_response_ops, s, &s->names, &env->out);
+    session_link_init(s);
+    if (!client_open(&s->client, &env->client, fd, id, s, &client_ops, session_freed)) {
+        mem_free(s);
+        env->session_closed(env->arg);
+        return;
+    }
+    ilist_push_back(&env->sessions, &s->link);
+}
+
+// Cancelling.
+
+static struct session *find_by_key(struct session_env *env, uint32_t pid, uint32_t key) {
+    struct session *s = NULL;
+    HASH_FIND(by_key, env->by_key, &pid, sizeof pid, s);
+    // One word against one word: there is nothing to learn from the time it takes.
+    return s && s->cancel_key == key ? s : NULL;
+}
+
+void session_cancel(struct session_env *env, uint32_t pid, uint32_t key) {
+    struct session *s = find_by_key(env, pid, key);
+    if (!s) return;
+    if (s->state == SESSION_WAITING || s->state == SESSION_PARKED) {
+        struct fault f;
+        fault_set(&f, "57014", "canceling statement due to user request");
+        pool_cancel(&s->ticket);
+        session_refuse(s, &f);
+        return;
+    }
+    if (s->state == SESSION_LINKED && (s->due || s->open)) {
+        stats_add(env->stats, STAT_CANCELS, 1);
+        pool_cancel_backend(s->server);
+    }
+}
+
+// All sessions of a worker.
+
+void sessions_topology_changed(struct session_env *env, const struct topology *before) {
+    const struct topology *t = env->topology;
+    bool same = before && before->n_nodes == t->n_nodes;
+    for (size_t i = 0; same && i < t->n_nodes; i++) same = strcmp(before->nodes[i].name, t->nodes[i].name) == 0;
+    if (!same) { // the places of servers are others now
+        memset(&env->balance, 0, sizeof env->balance);
+        env->avoid = 0;
+        ILIST_EACH(&env->sessions, n) container_of(n, struct session, link)->node = ROUTE_NODES_MAX;
+    }
+    ILIST_EACH(&env->parked, n) session_unpark(container_of(n, struct session, parked_link));
+}
+
+static void avoid_no_longer(struct session_env *env, uint64_t now_us) {
+    for (size_t i = 0; i < ROUTE_NODES_MAX; i++)
+        if ((env->avoid >> i & 1) && env->avoid_until_us[i] <= now_us) env->avoid &= ~(UINT64_C(1) << i);
+}
+
+void sessions_tick(struct session_env *env) {
+    uint64_t now_us = env->server.now_us(env->server.arg);
+    if (env->avoid) avoid_no_longer(env, now_us);
+    int primary = env->topology->primary;
+    bool retry = primary >= 0 && !(env->avoid >> primary & 1);
+    ILIST_EACH(&env->parked, n) {
+        struct session *s = container_of(n, struct session, parked_link);
+        if (retry || session_park_expired(s, now_us)) session_unpark(s);
+    }
+}
+
+void sessions_drain(struct session_env *env) {
+    env->draining = true;
+    ILIST_EACH(&env->sessions, n) {
+        struct session *s = container_of(n, struct session, link);
+        if (s->state == SESSION_IDLE && !s->pins)
+            session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
+        else if (s->state == SESSION_IDLE || s->state == SESSION_LOGIN)
+            session_settle(s);
+    }
+}
+
+void sessions_close_all(struct session_env *env) {
+    ILIST_EACH(&env->sessions, n) {
+        struct session *s = container_of(n, struct session, link);
+        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
+    }
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_input.c: what the client says, unit by unit, to a server.
+//
+// Each unit is scanned, given a place (the connection in use, another one, an answer without any), and written in the
+// server's words. What cannot be placed yet stays in the client's input and is offered again by session_resume.
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+
+// Facts whose effect on the session is known only when the server has answered.
+enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL | FACT_RESET_ALL };
+
+// Bytes to the server.
+
+// A connection that cannot be written to is shut, so that its end of file comes as the next event and is dealt with there,
+// with nothing of the client's input in hand.
+static void send_server(struct session *s, const struct iovec *iov, int n) {
+    if (!stream_writev(&s->server->stream, iov, n)) shutdown(s->server->stream.fd, SHUT_RDWR);
+}
+
+static bool server_is_full(const struct session *s) {
+    return s->server && stream_unsent(&s->server->stream) > SESSION_HIGH_WATER;
+}
+
+// The rest of a message too large to be held.
+static size_t take_tail(struct session *s, struct span in) {
+    size_t n = MIN_OF((size_t)s->tail, in.len);
+    if (!s->tail_discard) {
+        if (server_is_full(s)) return 0;
+        struct iovec iov = {(void *)(uintptr_t)in.ptr, n};
+        send_server(s, &iov, 1);
+    }
+    s->tail -= (uint32_t)n;
+    return n;
+}
+
+static void discard_tail(struct session *s, size_t n) {
+    s->tail = (uint32_t)n;
+    s->tail_discard = true;
+}
+
+// After an error within a batch: everything up to the Sync is passed over, as PostgreSQL does.
+
+static void send_sync(struct session *s) {
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    request_sync(out);
+    struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
+    due->counted = true;
+    due->started_us = s->env->server.now_us(s->env->server.arg);
+    s->due++;
+    s->open = false;
+    struct iovec iov = {out->data, buf_len(out)};
+    send_server(s, &iov, 1);
+}
+
+static void answer_ready(struct session *s) {
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    reply_ready(out, PROTO_TX_IDLE);
+    (void)session_send_client(s, buf_span(out));
+}
+
+static size_t take_skipped(struct session *s, struct span in) {
+    struct frame frame;
+    struct fault f;
+    enum wire_result w = frame_next(FRAME_FROM_CLIENT, in, &frame, &f);
+    if (w == WIRE_BAD) client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
+    if (w == WIRE_BAD || !frame.type) return 0;
+    if (frame.type == FE_TERMINATE) {
+        client_close(&s->client);
+        return 0;
+    }
+    size_t here = PROTO_HEADER_LEN + frame.payload.len;
+    if (w == WIRE_MORE) discard_tail(s, frame.total - here);
+    if (frame.type == FE_SYNC) {
+        s->skipping = false;
+        if (s->open) send_sync(s);
+        else answer_ready(s);
+    }
+    return here;
+}
+
+// Answers that need no server.
+
+// The name of a statement prepared by Parse that the unit deallocates with SQL; NULL when it does not.
+static struct statement *deallocated(const struct session *s, struct span unit, char *name, size_t cap, size_t *len) {
+    const struct request *r = &s->request;
+    struct span sql;
+    if (r->kind != REQUEST_QUERY || r->stream || !(r->verdict.facts & FACT_DEALLOCATE)) return NULL;
+    if (!msg_query(span_from(unit, PROTO_HEADER_LEN), &sql)) return NULL;
+    if (!prep_deallocate_name(sql, name, cap, len)) return NULL;
+    return prep_client_find(&s->names, span_of(name, *len));
+}
+
+static bool is_local(const struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    char name[256];
+    size_t len;
+    if (s->server || s->pins) return false;
+    if (r->kind == REQUEST_BATCH) return !r->server_needed && !r->stream;
+    return deallocated(s, unit, name, sizeof name, &len) != NULL;
+}
+
+static void forget_name(struct session *s, struct span name) {
+    struct statement *before = prep_client_set(&s->names, name, NULL);
+    if (before) statement_unref(before);
+}
+
+static void answer_closes(struct session *s, struct span batch, struct buf *out) {
+    struct frame frame;
+    for (; batch.len; batch = span_from(batch, frame.total)) {
+        struct msg_target m;
+        if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) != WIRE_OK) bug("a batch was not checked");
+        if (frame.type != FE_CLOSE || !msg_target(frame.payload, &m)) continue;
+        forget_name(s, m.name);
+        reply_empty_body(out, BE_CLOSE_COMPLETE);
+    }
+}
+
+static void answer_local(struct session *s, struct span unit) {
+    struct buf *out = &s->env->wbuf;
+    char name[256];
+    size_t len;
+    buf_clear(out);
+    if (deallocated(s, unit, name, sizeof name, &len)) {
+        forget_name(s, span_of(name, len));
+        reply_command_complete(out, "DEALLOCATE");
+        reply_ready(out, PROTO_TX_IDLE);
+    } else {
+        answer_closes(s, unit, out);
+        if (s->request.synced) reply_ready(out, PROTO_TX_IDLE);
+    }
+    if (buf_len(out)) (void)session_send_client(s, buf_span(out));
+}
+
+static void answer_refusal(struct session *s) {
+    struct buf *out = &s->env->wbuf;
+    const struct request *r = &s->request;
+    buf_clear(out);
+    reply_error(out, false, s->refusal);
+    mem_free(s->refusal);
+    s->refusal = NULL;
+    bool whole = r->kind != REQUEST_BATCH || r->synced;
+    if (whole) reply_ready(out, PROTO_TX_IDLE);
+    else s->skipping = true;
+    s->parked_us = 0;
+    discard_tail(s, r->tail);
+    (void)session_send_client(s, buf_span(out));
+}
+
+// Writing a unit in the server's words.
+
+static void put_settings(struct session *s, struct buf *out) {
+    struct server *sv = s->server;
+    if (sv->settings == s->settings || sv->tx_status != PROTO_TX_IDLE) return;
+    struct buf sql = buf_make(SIZE_MAX / 2);
+    settings_change_sql(sv->settings, s->settings, &sql);
+    request_query(out, buf_span(&sql));
+    buf_release(&sql);
+    pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
+    settings_ref(s->settings);
+    settings_unref(sv->settings);
+    sv->settings = s->settings;
+    stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
+}
+
+// A DEALLOCATE of what is not there by that name on the server: it gets something of ours to deallocate. In a failed
+// transaction it answers an error all the same, and the name stays.
+static bool put_deallocate(struct session *s, struct span unit, struct buf *out) {
+    char name[256];
+    size_t len;
+    struct server *sv = s->server;
+    if (sv->tx_status == PROTO_TX_FAILED || !deallocated(s, unit, name, sizeof name, &len)) return false;
+    forget_name(s, span_of(name, len));
+    prep_put_decoy(&sv->prepared, out);
+    request_sync(out);
+    pipeline_push(&sv->replies, REPLY_PARSE, REPLY_SWALLOW);
+    pipeline_push(&sv->replies, REPLY_SYNC, REPLY_SWALLOW);
+    struct buf sql = buf_make(SIZE_MAX / 2);
+    prep_decoy_sql(&sv->prepared, &sql);
+    request_query(out, buf_span(&sql));
+    buf_release(&sql);
+    return true;
+}
+
+static void put_batch(struct session *s, struct span unit, struct buf *out) {
+    const struct request *r = &s->request;
+    struct prep_rewrite w = {
+        .client = &s->names,
+        .server = &s->server->prepared,
+        .statements = s->database->statements,
+        .due = &s->server->replies,
+        .out = out,
+        .again = s->again > 0,
+        .deallocates = (r->verdict.facts & FACT_DEALLOCATE) != 0,
+        .flush_is_sync = s->flush_due,
+        .max_server = (size_t)s->env->config->max_prepared_statements,
+    };
+    prep_rewrite(&w, unit);
+    if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+}
+
+// What the session must know of the unit from now on.
+static void note_facts(struct session *s) {
+    const struct request *r = &s->request;
+    uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
+    if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
+    s->pins |= caused;
+    if (caused) s->held = s->server;
+    if (facts & FACT_LISTEN) s->response.notifications = true;
+    s->settling |= facts & FACTS_SETTLING;
+    if (r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || r->kind == REQUEST_FUNCTION)
+        s->tx_wrote = true;
+    if (facts & FACT_DDL) s->env->refresh_database(s->env->arg, s->database->name);
+}
+
+static void note_exchange(struct session *s, struct span unit) {
+    struct pipeline *p = &s->server->replies;
+    struct reply *due = pipeline_at(p, p->count - 1);
+    due->counted = true;
+    due->wrote = s->request.verdict.kind != VERDICT_READ;
+    due->started_us = s->env->server.now_us(s->env->server.arg);
+    if (s->on_replica) {
+        due->journal = (uint32_t)unit.len;
+        buf_put_span(&s->journal, unit);
+    }
+    s->due++;
+}
+
+// The unit's messages into `out`, or the unit itself in `*raw` where they need no change; what is due is noted.
+static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
+    const struct request *r = &s->request;
+    if (r->kind == REQUEST_BATCH) {
+        put_batch(s, unit, out);
+        s->open = !r->synced && !s->flush_due;
+    } else {
+        if (!put_deallocate(s, unit, out)) *raw = unit;
+        pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
+    }
+    if (!s->open) note_exchange(s, unit);
+}
+
+static void send_unit(struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    struct buf *out = &s->env->wbuf;
+    struct span raw = {0};
+    buf_clear(out);
+    bool first = s->due == 0 && !s->open;
+    if (first) {
+        response_start(&s->response, s->on_replica);
+        put_settings(s, out);
+        s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
+    }
+    note_facts(s);
+    put_unit(s, unit, out, &raw);
+    s->tail = (uint32_t)r->tail;
+    s->tail_discard = false;
+    stats_routed(s->env->stats, s->on_replica, s->reason);
+    struct iovec iov[2];
+    int n = 0;
+    if (buf_len(out)) iov[n++] = (struct iovec){out->data + out->head, buf_len(out)};
+    if (raw.len) iov[n++] = (struct iovec){(void *)(uintptr_t)raw.ptr, raw.len};
+    if (n) send_server(s, iov, n);
+    struct reply *head = pipeline_head(&s->server->replies);
+    if (head && head->action == REPLY_INVENT) (void)!response_invent(&s->response, s->server);
+}
+
+// Where a unit goes.
+
+enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND };
+
+// Behind answers that are still due on the connection in use.
+static enum place place_behind(struct session *s) {
+    const struct request *r = &s->request;
+    if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
+    // The names that answers still due may take back, or a DEALLOCATE whose transaction's state is not known yet.
+    if (r->old_name || (r->verdict.facts & FACT_DEALLOCATE)) return PLACE_LATER;
+    if (s->on_replica) {
+        bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
+        bool same = r->verdict.kind == VERDICT_READ && !r->stream && !r->old_portal && !r->changes_names &&
+                    !(r->flushed && r->executes) && r->kind != REQUEST_FUNCTION;
+        if (!fits || !same || s->again) return PLACE_LATER;
+    }
+    s->reason = ROUTE_REASON_PIPELINED;
+    return PLACE_HERE;
+}
+
+static enum place place(struct session *s, struct span unit) {
+    if (s->refusal) return PLACE_REFUSED;
+    if (s->open) return PLACE_HERE;
+    if (s->server && s->due) return place_behind(s);
+    if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
+        s->reason = ROUTE_REASON_IN_TRANSACTION;
+        return PLACE_HERE;
+    }
+    if (is_local(s, unit)) return PLACE_LOCAL;
+    return s->server ? PLACE_HERE : PLACE_FIND;
+}
+
+static void unit_taken(struct session *s, size_t len) {
+    s->again -= MIN_OF(s->again, len);
+    if (!s->again) s->avoid = 0;
+    s->ready = false;
+    request_reset(&s->request);
+}
+
+// COPY data belongs to what the server is doing for this client; without that PostgreSQL ignores it, and so do we.
+static size_t take_copy(struct session *s, struct span unit) {
+    size_t tail = s->request.tail;
+    bool wanted = s->server && !s->on_replica && (s->due || s->open);
+    unit_taken(s, unit.len);
+    if (!wanted) {
+        discard_tail(s, tail);
+        return unit.len;
+    }
+    s->tail = (uint32_t)tail;
+    s->tail_discard = false;
+    struct iovec iov = {(void *)(uintptr_t)unit.ptr, unit.len};
+    send_server(s, &iov, 1);
+    return unit.len;
+}
+
+// 0 when the unit has to wait.
+static size_t take_unit(struct session *s, struct span unit) {
+    if (s->request.kind == REQUEST_TERMINATE) {
+        client_close(&s->client);
+        return 0;
+    }
+    if (s->request.kind == REQUEST_COPY) return take_copy(s, unit);
+    enum place where = place(s, unit);
+    if (where == PLACE_LATER) return 0;
+    if (where == PLACE_FIND) {
+        session_find_server(s);
+        if (s->state != SESSION_LINKED) return 0;
+        where = PLACE_HERE;
+    }
+    s->parked_us = 0;
+    if (where == PLACE_LOCAL) answer_local(s, unit);
+    else if (where == PLACE_REFUSED) answer_refusal(s);
+    else send_unit(s, unit);
+    if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
+    return unit.len;
+}
+
+static bool scan(struct session *s, struct span in) {
+    struct fault f;
+    struct request_context ctx = {
+        .database = s->database,
+        .names = &s->names,
+        .conforming = s->conforming,
+        .max_held = (size_t)s->env->config->max_exchange_size,
+        .max_names = (size_t)s->env->config->max_client_prepared_statements,
+    };
+    enum request_result got = request_scan(&s->request, &ctx, in, &f);
+    if (got == REQUEST_BAD) {
+        bool limit = strncmp(f.sqlstate, "54", 2) == 0;
+        client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);
+    }
+    s->ready = got == REQUEST_READY;
+    return s->ready;
+}
+
+static size_t take(struct session *s, struct span in) {
+    if (s->tail) return take_tail(s, in);
+    if (s->skipping) return take_skipped(s, in);
+    if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
+    if (!s->ready && !scan(s, in)) return 0;
+    return take_unit(s, span_first(in, s->request.len));
+}
+
+size_t session_input(void *owner, struct client *c, struct span in) {
+    struct session *s = owner;
+    size_t taken = 0;
+    (void)c;
+    while (taken < in.len && s->state != SESSION_CLOSED) {
+        size_t n = take(s, span_from(in, taken));
+        if (!n) break;
+        taken += n;
+    }
+    return taken;
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_link.c: a session gets a server connection, keeps it, gives it back, or loses it.
+//
+// A unit that is ready is routed once; when the chosen server cannot be reached it is routed again without that one. A write
+// while there is no primary, or one that cannot be reached, is parked and tried again until query_wait_timeout.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "config/users.h"
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+
+static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
+
+// Credentials.
+
+static void give_credentials(struct session *s, struct pool *p) {
+    struct credentials c = {.user = s->client.user, .keys = s->client.keys};
+    const struct user *u = users_find(s->env->config->users, s->client.user);
+    if (u && u->kind == USER_SECRET_PLAIN) c.password = u->password;
+    pool_set_credentials(p, &c);
+    secret_wipe(&c.password);
+    explicit_bzero(&c.keys, sizeof c.keys);
+}
+
+// Getting one.
+
+static void linked(struct session *s, struct server *sv) {
+    s->server = sv;
+    session_set_state(s, SESSION_LINKED);
+    if (s->node < ROUTE_NODES_MAX) s->env->balance.in_flight[s->node]++;
+}
+
+static void park(struct session *s) {
+    if (!s->parked_us) s->parked_us = now_us(s);
+    session_set_state(s, SESSION_PARKED);
+}
+
+static void acquire(struct session *s, int node, bool replica) {
+    struct session_env *env = s->env;
+    struct pool *p = pools_find(env->pools, &env->topology->nodes[node], s->database->name, s->client.user);
+    if (session_is_login(s) || !pool_credentials(p)) give_credentials(s, p);
+    s->node = (uint8_t)node;
+    s->on_replica = replica;
+    struct server *sv = pool_get(p, &s->ticket, &session_server_ops, s);
+    if (sv) linked(s, sv);
+    else session_set_state(s, SESSION_WAITING);
+}
+
+static void acquire_or_park(struct session *s, const struct route *to) {
+    bool reachable = to->node >= 0 && !(s->env->avoid >> to->node & 1);
+    if (reachable) acquire(s, to->node, to->replica);
+    else park(s);
+}
+
+// Why the unit must go to the primary whatever its statements say; ROUTE_REASON_BALANCED = it need not.
+static enum route_reason form_reason(const struct request *r) {
+    if (r->kind == REQUEST_FUNCTION) return ROUTE_REASON_FUNCTION_CALL;
+    if (r->stream) return ROUTE_REASON_TOO_LARGE;
+    if (r->old_portal || (r->flushed && r->executes)) return ROUTE_REASON_FLUSH;
+    return ROUTE_REASON_BALANCED;
+}
+
+static struct route route_unit(struct session *s) {
+    struct session_env *env = s->env;
+    struct topology *t = env->topology;
+    const struct request *r = &s->request;
+    enum route_reason form = form_reason(r);
+    if (s->pins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
+    if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
+    struct route_request q = {
+        .verdict = r->verdict,
+        .consistency = config_consistency(env->config, s->client.database, s->client.user),
+        .balance = env->config->balance,
+        .last_write_us = s->last_write_us,
+        .now_us = now_us(s),
+        .avoid = env->avoid | s->avoid,
+        .rerun = s->again > 0 && !s->again_anywhere,
+    };
+    return route(&q, t, &env->balance);
+}
+
+void session_find_server(struct session *s) {
+    struct route to = route_unit(s);
+    s->reason = (uint8_t)to.reason;
+    if (s->held && !to.replica) {
+        s->node = ROUTE_NODES_MAX;
+        s->on_replica = false;
+        linked(s, s->held);
+        return;
+    }
+    acquire_or_park(s, &to);
+}
+
+void session_find_login_server(struct session *s) {
+    struct session_env *env = s->env;
+    struct route to = {.node = env->topology->primary, .reason = ROUTE_REASON_LOGIN};
+    if (to.node < 0 || (env->avoid >> to.node & 1)) {
+        struct route_request q = {.consistency = CONSISTENCY_EVENTUAL, .avoid = env->avoid, .now_us = now_us(s)};
+        to = route(&q, env->topology, &env->balance);
+    }
+    acquire_or_park(s, &to);
+}
+
+// A ticket's end.
+
+static void on_granted(struct ticket *t, struct server *sv) {
+    struct session *s = container_of(t, struct session, ticket);
+    linked(s, sv);
+    if (session_is_login(s)) session_login_linked(s);
+    else session_resume(s);
+}
+
+static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
+
+// The server cannot be reached from here just now, or does not take another connection: go elsewhere, or wait.
+static void avoid_server(struct session *s) {
+    struct session_env *env = s->env;
+    if (s->node >= ROUTE_NODES_MAX) return;
+    env->avoid |= UINT64_C(1) << s->node;
+    env->avoid_until_us[s->node] = now_us(s) + (uint64_t)env->config->server_login_retry * 1000;
+}
+
+static void on_ticket_failed(struct ticket *t, const struct fault *f) {
+    struct session *s = container_of(t, struct session, ticket);
+    bool login = session_is_login(s);
+    bool refused = is_class(f, "28") || is_class(f, "3D") || is_class(f, "42");
+    session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
+    if (is_class(f, "53")) { // waited for its turn long enough
+        if (login) client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
+        else session_refuse(s, f);
+        return;
+    }
+    if (refused && !s->on_replica) { // what the server says of the login holds for the client
+        client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, f);
+        return;
+    }
+    avoid_server(s);
+    if (login) session_login_retry(s);
+    else session_resume(s);
+}
+
+void session_link_init(struct session *s) {
+    s->ticket.granted = on_granted;
+    s->ticket.failed = on_ticket_failed;
+    ilink_init(&s->ticket.link);
+    deadline_init(&s->ticket.deadline);
+}
+
+bool session_park_expired(const struct session *s, uint64_t now) {
+    int64_t limit_ms = s->env->config->query_wait_timeout;
+    return limit_ms > 0 && s->parked_us && now - s->parked_us > (uint64_t)limit_ms * 1000;
+}
+
+void session_unpark(struct session *s) {
+    bool login = session_is_login(s), expired = session_park_expired(s, now_us(s));
+    session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
+    if (expired) {
+        struct fault f;
+        fault_set(&f, "57P03", "no server that can take this statement was reachable within %lld ms (query_wait_timeout)",
+                  (long long)s->env->config->query_wait_timeout);
+        fault_hint(&f, "The health endpoint of pgsteer shows the state of every server.");
+        s->parked_us = 0;
+        if (login) client_fail(&s->client, STAT_ERROR_NO_PRIMARY, &f);
+        else session_refuse(s, &f);
+    } else if (login) {
+        session_login_retry(s);
+    } else {
+        session_resume(s);
+    }
+}
+
+void session_refuse(struct session *s, const struct fault *f) {
+    bool no_primary = strcmp(f->sqlstate, "57P03") == 0;
+    if (strcmp(f->sqlstate, "57014") != 0)
+        stats_error(s->env->stats, no_primary ? STAT_ERROR_NO_PRIMARY : STAT_ERROR_WAIT_TIMEOUT);
+    if (session_is_login(s)) {
+        client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
+        return;
+    }
+    if (!s->refusal) s->refusal = mem_new(struct fault);
+    *s->refusal = *f;
+    if (s->state != SESSION_IDLE) session_set_state(s, SESSION_IDLE);
+    session_resume(s);
+}
+
+// Giving it back.
+
+static void leave_balance(struct session *s) {
+    if (s->node < ROUTE_NODES_MAX && s->env->balance.in_flight[s->node]) s->env->balance.in_flight[s->node]--;
+    s->node = ROUTE_NODES_MAX;
+}
+
+void session_unlink(struct session *s) {
+    struct server *sv = s->server;
+    leave_balance(s);
+    s->server = NULL;
+    session_set_state(s, session_is_login(s) ? SESSION_LOGIN : SESSION_IDLE);
+    bool keep = !s->on_replica && !session_is_login(s) && (s->pins || s->session_mode);
+    if (keep) {
+        s->held = sv;
+    } else {
+        if (s->held == sv) s->held = NULL;
+        if (response_is_clean(&s->response)) pool_put(sv);
+        else pool_discard(sv, "bytes were left over");
+    }
+    s->on_replica = false;
+}
+
+void session_drop_servers(struct session *s) {
+    struct server *sv = s->server, *held = s->held;
+    if (s->state == SESSION_WAITING) pool_cancel(&s->ticket);
+    leave_balance(s);
+    s->server = s->held = NULL;
+    if (sv) {
+        bool busy = s->due || s->open || !pipeline_is_empty(&sv->replies);
+        if (busy) pool_cancel_backend(sv); // nobody waits for the answer any more
+        bool clean = !busy && !s->pins && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
+        if (clean) pool_put(sv);
+        else pool_discard(sv, NULL);
+    }
+    if (held && held != sv) {
+        if (s->pins) pool_discard(held, NULL);
+        else pool_put(held);
+    }
+}
+
+// Losing it.
+
+static void undo_names(struct session *s, struct server *sv) {
+    while (!pipeline_is_empty(&sv->replies)) {
+        enum reply_kind kind = (enum reply_kind)pipeline_head(&sv->replies)->kind;
+        if (kind == REPLY_QUERY || kind == REPLY_SYNC) pipeline_pop(&sv->replies);
+        else prep_fail(&s->names, &sv->prepared, &sv->replies);
+    }
+}
+
+void session_run_again(struct session *s, bool anywhere) {
+    stats_add(s->env->stats, STAT_RERUNS, 1);
+    response_start(&s->response, false);
+    s->due = 0;
+    s->open = s->flush_due = s->ready = false;
+    s->settling = 0;
+    request_reset(&s->request);
+    s->again = buf_len(&s->journal);
+    s->again_anywhere = anywhere;
+    client_unread(&s->client, buf_span(&s->journal));
+    buf_release(&s->journal);
+    session_resume(s);
+}
+
+// True when the client's view of its session survives: it has no transaction, no state on the connection, and has not been
+// sent half a message.
+static bool survives(const struct session *s, const struct server *sv) {
+    return sv->tx_status == PROTO_TX_IDLE && !s->pins && !s->open && !s->tail &&
+           !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
+}
+
+// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again.
+static void answer_lost(struct session *s, uint32_t due, const struct fault *f) {
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    for (uint32_t i = 0; i < due; i++) {
+        reply_error(out, false, f);
+        reply_ready(out, PROTO_TX_IDLE);
+    }
+    if (due && !session_send_client(s, buf_span(out))) return;
+    session_settle(s);
+}
+
+static void forget_due(struct session *s) {
+    s->due = 0;
+    s->open = s->flush_due = false;
+    s->settling = 0;
+    s->tx_wrote = false;
+    response_start(&s->response, false);
+    buf_release(&s->journal);
+}
+
+// The session lets go of the broken connection. `sv` is closed.
+static void let_go(struct session *s, struct server *sv, const struct fault *why) {
+    undo_names(s, sv);
+    if (s->held == sv) s->held = NULL;
+    if (s->server == sv) {
+        s->server = NULL;
+        leave_balance(s);
+        session_set_state(s, session_is_login(s) ? SESSION_LOGIN : SESSION_IDLE);
+    }
+    s->on_replica = false;
+    pool_discard(sv, why->text);
+    response_fini(&s->response);
+}
+
+void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
+    struct session_env *env = s->env;
+    bool rerun = s->on_replica && response_can_rerun(&s->response), alive = survives(s, sv);
+    uint32_t due = s->due;
+    struct fault lost;
+    fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
+    stats_error(env->stats, STAT_ERROR_SERVER_LOST);
+    env->server.report(env->server.arg, pool_node_name(sv->pool),
+                       strncmp(f->sqlstate, "57P", 3) == 0 ? EVIDENCE_SHUTDOWN : EVIDENCE_CLOSED);
+    if (rerun && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
+    let_go(s, sv, &lost);
+    if (session_is_login(s)) {
+        park(s);
+    } else if (rerun) {
+        session_run_again(s, true);
+    } else {
+        forget_due(s);
+        if (alive) answer_lost(s, due, &lost);
+        else client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
+    }
+}

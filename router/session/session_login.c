@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_login.c: from an authenticated client to a welcome one.
+//
+// The client is shown the parameters that a PostgreSQL connection with its database, user and settings would show it. They
+// come from such a connection: one of the pool is given the settings, which also proves that the servers take the user, the
+// database and the settings; or from memory, when another client logged in with the same a moment ago.
+#include <sys/random.h>
+
+#include "base/mem.h"
+#include "config/users.h"
+#include "router/session/session_parts.h"
+
+// A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
+// random. The pid stays positive, since clients print it as an int.
+static void make_cancel_key(struct session *s) {
+    struct session *taken;
+    uint32_t random[2];
+    do {
+        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) bug("getrandom gave no bytes");
+        s->cancel_pid = ((uint32_t)s->env->server.worker << 25) | (random[0] & 0x1ffffff);
+        s->cancel_key = random[1];
+        HASH_FIND(by_key, s->env->by_key, &s->cancel_pid, sizeof s->cancel_pid, taken);
+    } while (taken || s->cancel_pid == 0);
+    HASH_ADD(by_key, s->env->by_key, cancel_pid, sizeof s->cancel_pid, s);
+}
+
+// The client has one server, which is the primary, as far as it can tell.
+static struct buf parameters_for_client(struct span from) {
+    struct buf to = buf_make(SIZE_MAX / 2);
+    struct cursor c = cursor_of(from);
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
+        if (c.bad) break;
+        buf_put(&to, name.ptr, name.len + 1);
+        if (span_is(name, "in_hot_standby")) value = span_str("off");
+        buf_put_span(&to, value);
+        buf_put_u8(&to, 0);
+    }
+    return to;
+}
+
+static void note_conforming(struct session *s, struct span parameters) {
+    struct cursor c = cursor_of(parameters);
+    s->conforming = true;
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
+        if (span_is(name, "standard_conforming_strings")) s->conforming = span_is(value, "on");
+    }
+}
+
+static void welcome(struct session *s, struct span parameters) {
+    deadline_clear(&s->deadline);
+    s->parked_us = 0;
+    note_conforming(s, parameters);
+    make_cancel_key(s);
+    session_set_state(s, SESSION_IDLE);
+    client_welcome(&s->client, parameters, s->cancel_pid, s->cancel_key);
+    if (s->state != SESSION_CLOSED) session_settle(s);
+}
+
+static struct span remembered(struct session *s, bool *fresh) {
+    return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
+                        s->env->server.now_us(s->env->server.arg), fresh);
+}
+
+void session_authenticated(void *owner, struct client *c) {
+    struct session *s = owner;
+    struct session_env *env = s->env;
+    const struct database_config *d = config_database(env->config, c->database);
+    if (!d) {
+        session_fail(s, STAT_ERROR_NO_DATABASE, "3D000", "database \"%s\" does not exist", c->database);
+        return;
+    }
+    bool made;
+    s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
+    if (made) env->watch_database(env->arg, s->database->name);
+    s->settings = settings_intern(env->settings, buf_span(&c->startup));
+    s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
+    bool fresh;
+    struct span parameters = remembered(s, &fresh);
+    if (fresh) welcome(s, parameters);
+    else session_find_login_server(s);
+}
+
+// No server can be had now: what an earlier login was shown will do.
+void session_login_retry(struct session *s) {
+    bool fresh;
+    struct span parameters = remembered(s, &fresh);
+    if (parameters.len) welcome(s, parameters);
+    else session_find_login_server(s);
+}
+
+static void login_done(struct session *s) {
+    struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
+    welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
+                  s->env->server.now_us(s->env->server.arg));
+    session_unlink(s);
+    if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
+    buf_release(&parameters);
+}
+
+void session_login_linked(struct session *s) {
+    struct server *sv = s->server;
+    if (sv->settings == s->settings) {
+        login_done(s);
+        return;
+    }
+    struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
+    settings_change_sql(sv->settings, s->settings, &sql);
+    buf_clear(out);
+    request_query(out, buf_span(&sql));
+    buf_release(&sql);
+    response_start(&s->response, false);
+    pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
+    if (!stream_write(&sv->stream, out->data, buf_len(out))) {
+        struct fault f;
+        fault_set(&f, "08006", "the connection to the server was lost");
+        session_server_lost(s, sv, &f);
+    }
+}
+
+void session_login_replied(struct session *s) {
+    struct server *sv = s->server;
+    if (!pipeline_is_empty(&sv->replies)) return;
+    if (s->response.settings_failed) {
+        // The statement was one transaction, so the connection is what it was before.
+        struct fault refusal = s->response.refusal;
+        session_unlink(s);
+        client_fail(&s->client, STAT_ERROR_AUTH, &refusal);
+        return;
+    }
+    settings_ref(s->settings);
+    settings_unref(sv->settings);
+    sv->settings = s->settings;
+    login_done(s);
+}

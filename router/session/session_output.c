@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_output.c: what the server says, to the client, and what follows from it.
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+
+// To the client.
+
+bool session_send_client(struct session *s, struct span bytes) {
+    stats_add(s->env->stats, STAT_BYTES_TO_CLIENTS, bytes.len);
+    return client_write(&s->client, bytes);
+}
+
+static bool on_send(void *arg, const struct iovec *iov, int n) {
+    struct session *s = arg;
+    size_t total = 0;
+    for (int i = 0; i < n; i++) total += iov[i].iov_len;
+    stats_add(s->env->stats, STAT_BYTES_TO_CLIENTS, total);
+    return client_writev(&s->client, iov, n);
+}
+
+// A client that reads slowly stops the server, not the router.
+static void hold_server_back(struct session *s) {
+    if (s->server && client_unsent(&s->client) > SESSION_HIGH_WATER) stream_pause(&s->server->stream);
+}
+
+void session_client_drained(void *owner, struct client *c) {
+    struct session *s = owner;
+    (void)c;
+    if (s->server) stream_resume(&s->server->stream);
+}
+
+// Answered.
+
+static void unpin(struct session *s) {
+    if (!s->pins) return;
+    s->pins = 0;
+    s->response.notifications = false;
+    stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
+    if (!s->session_mode) s->held = NULL; // `server` is it, and goes back to the pool when all is answered
+}
+
+// DISCARD ALL and its like have been answered: what they did is known now.
+static void settle_facts(struct session *s, char tx_status) {
+    struct server *sv = s->server ? s->server : s->held;
+    uint32_t facts = s->settling;
+    s->settling = 0;
+    if (s->response.failed) {
+        if (facts & (FACT_RESET_ALL | FACT_DISCARD_ALL)) sv->dirty = true; // which part of it was done is not known
+        return;
+    }
+    if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
+        prep_client_forget_all(&s->names);
+        prep_server_forget_all(&sv->prepared);
+    }
+    if (facts & (FACT_DISCARD_ALL | FACT_RESET_ALL)) {
+        if (tx_status != PROTO_TX_IDLE) {
+            sv->dirty = true; // a rollback may bring them back
+        } else {
+            settings_unref(sv->settings);
+            sv->settings = NULL;
+        }
+    }
+    if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) unpin(s);
+}
+
+static void on_ready(void *arg, const struct reply *due, char tx_status) {
+    struct session *s = arg;
+    struct stats *stats = s->env->stats;
+    if (!due->counted) return;
+    s->due--;
+    if (s->flush_due) {
+        s->flush_due = false;
+        s->skipping = s->response.failed; // until the client's own Sync
+    }
+    if (!s->response.drop) {
+        buf_consume(&s->journal, due->journal);
+        stats_add(stats, STAT_EXCHANGES, 1);
+        if (tx_status == PROTO_TX_IDLE) stats_add(stats, STAT_TRANSACTIONS, 1);
+        stats_observe(stats, due->wrote ? STAT_HISTOGRAM_WRITE : STAT_HISTOGRAM_READ,
+                      s->env->server.now_us(s->env->server.arg) - due->started_us);
+    }
+    // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
+    if (s->tx_wrote) s->last_write_us = uv_hrtime() / 1000 + 1;
+    if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
+    if (s->settling) settle_facts(s, tx_status);
+}
+
+static void on_skipping(void *arg) {
+    struct session *s = arg;
+    s->skipping = true;
+}
+
+static void on_copy_in(void *arg) {
+    struct session *s = arg;
+    if (s->open) return; // its Sync had not been sent
+    s->due--;
+    s->open = true;
+}
+
+static void on_parameter(void *arg, struct span name, struct span value) {
+    struct session *s = arg;
+    if (span_is(name, "standard_conforming_strings")) s->conforming = span_is(value, "on");
+}
+
+const struct response_ops session_response_ops = {
+    .send = on_send,
+    .ready = on_ready,
+    .skipping = on_skipping,
+    .copy_in = on_copy_in,
+    .parameter = on_parameter,
+};
+
+// A replica refused what the journal begins with: its texts go to the primary from now on.
+
+static void learn_message(struct session *s, const struct frame *frame) {
+    struct msg_parse p;
+    struct msg_bind b;
+    struct span sql;
+    struct statement *st;
+    switch (frame->type) {
+    case FE_QUERY:
+        if (msg_query(frame->payload, &sql)) database_learn_primary(s->database, sql);
+        break;
+    case FE_PARSE:
+        if (msg_parse(frame->payload, &p)) database_learn_primary(s->database, p.query);
+        break;
+    case FE_BIND:
+        st = msg_bind(frame->payload, &b) ? prep_client_find(&s->names, b.statement) : NULL;
+        if (st) database_learn_primary(s->database, st->query);
+        break;
+    default: break;
+    }
+}
+
+static void learn(struct session *s) {
+    struct span rest = buf_span(&s->journal);
+    struct frame frame;
+    while (rest.len && frame_next(FRAME_FROM_CLIENT, rest, &frame, NULL) == WIRE_OK) {
+        learn_message(s, &frame);
+        if (frame.type == FE_QUERY || frame.type == FE_SYNC || frame.type == FE_FLUSH) return;
+        rest = span_from(rest, frame.total);
+    }
+}
+
+// What follows.
+
+static bool is_over(const struct session *s) {
+    const struct server *sv = s->server;
+    return sv && !s->due && !s->open && pipeline_is_empty(&sv->replies) && sv->tx_status == PROTO_TX_IDLE;
+}
+
+static void on_idle_timeout(struct deadline *d) {
+    struct session *s = container_of(d, struct session, deadline);
+    bool in_transaction = s->server != NULL;
+    session_fail(s, STAT_ERROR_IDLE_TIMEOUT, in_transaction ? "25P03" : "57P05",
+                 in_transaction ? "terminating connection due to idle_transaction_timeout"
+                                : "terminating connection due to client_idle_timeout");
+}
+
+static void watch_idleness(struct session *s) {
+    const struct config *c = s->env->config;
+    if (!c->client_idle_timeout && !c->idle_transaction_timeout) return;
+    bool in_transaction = s->server && !s->due && s->server->tx_status != PROTO_TX_IDLE;
+    int64_t limit = in_transaction ? c->idle_transaction_timeout : s->state == SESSION_IDLE ? c->client_idle_timeout : 0;
+    deadline_set(s->env->server.deadlines, &s->deadline, limit, on_idle_timeout);
+}
+
+void session_settle(struct session *s) {
+    if (s->state == SESSION_CLOSED) return;
+    if (is_over(s)) {
+        bool again = s->response.drop;
+        session_unlink(s);
+        if (again) {
+            session_run_again(s, false);
+            return;
+        }
+    }
+    if (s->env->draining && s->state == SESSION_IDLE) {
+        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
+        return;
+    }
+    watch_idleness(s);
+    hold_server_back(s);
+    session_resume(s);
+}
+
+static void settings_were_refused(struct session *s) {
+    struct fault f;
+    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
+    client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
+}
+
+static void after_read(struct session *s) {
+    if (session_is_login(s)) session_login_replied(s);
+    else if (s->response.settings_failed) settings_were_refused(s);
+    else session_settle(s);
+}
+
+// From the server.
+
+// A connection that is kept but not in use says something: nothing was asked, so either it has ended, or it is not known any
+// more to be clean. Nothing of the session's is lost with it, since it is not pinned.
+static void drop_held(struct session *s, struct server *sv) {
+    s->held = NULL;
+    pool_discard(sv, "it spoke or ended while it was kept idle");
+}
+
+void session_server_readable(void *owner, struct server *sv) {
+    struct session *s = owner;
+    if (sv != s->server && !s->pins) {
+        drop_held(s, sv);
+        return;
+    }
+    struct fault f;
+    do {
+        size_t n;
+        enum response_result got = response_read(&s->response, sv, s->env->server.rbuf, RBUF_SIZE, &n, &f);
+        if (got == RESPONSE_STOP) return;
+        if (got == RESPONSE_BROKEN) {
+            session_server_lost(s, sv, &f);
+            return;
+        }
+        if (got == RESPONSE_RERUN && s->response.learn) learn(s);
+    } while (stream_has_pending(&sv->stream));
+    after_read(s);
+}
+
+static void on_drained(void *owner, struct server *sv) {
+    (void)sv;
+    session_resume(owner);
+}
+
+static void on_broken(void *owner, struct server *sv, const struct fault *f) { session_server_lost(owner, sv, f); }
+
+const struct server_owner_ops session_server_ops = {
+    .readable = session_server_readable,
+    .drained = on_drained,
+    .broken = on_broken,
+};

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_parts.h: what the parts of a session call of each other.
+//
+// session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the client
+// says, session_output.c what the server says. Nobody else includes this.
+#ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
+#define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
+
+#include "router/session/session.h"
+
+enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
+
+// session.c
+void session_set_state(struct session *s, enum session_state to);
+static inline bool session_is_login(const struct session *s) { return s->client.state != CLIENT_READY; }
+// FATAL to the client; the server connection is dealt with when the client is gone.
+void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+// The client's kept input is looked at again.
+void session_resume(struct session *s);
+
+// session_login.c
+void session_authenticated(void *owner, struct client *c);
+void session_login_linked(struct session *s);  // a server has been found for the welcome
+void session_login_replied(struct session *s); // ... and has taken the settings
+void session_login_retry(struct session *s);
+
+// session_link.c
+extern const struct server_owner_ops session_server_ops;
+void session_link_init(struct session *s);
+// Finds a server for the unit that is ready. LINKED afterwards, or waiting, parked, or closed.
+void session_find_server(struct session *s);
+// The same for a login: any server in good order, the primary first.
+void session_find_login_server(struct session *s);
+// Nothing ties the session to `server` any more: back to the pool, or kept while pinned.
+void session_unlink(struct session *s);
+// The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.
+void session_server_lost(struct session *s, struct server *sv, const struct fault *f);
+// The client is gone.
+void session_drop_servers(struct session *s);
+// The unit that is ready gets this error instead of a server.
+void session_refuse(struct session *s, const struct fault *f);
+void session_unpark(struct session *s); // tries again
+bool session_park_expired(const struct session *s, uint64_t now_us);
+// What was sent to a replica and not answered is put before the client's input, to be sent again.
+void session_run_again(struct session *s, bool anywhere);
+
+// session_input.c
+size_t session_input(void *owner, struct client *c, struct span in);
+
+// session_output.c
+extern const struct response_ops session_response_ops;
+void session_server_readable(void *owner, struct server *sv);
+void session_client_drained(void *owner, struct client *c);
+// Sends to the client; false when it is gone.
+bool session_send_client(struct session *s, struct span bytes);
+// What follows when answers have come: back to the pool, the next unit, back-pressure.
+void session_settle(struct session *s);
+
+#endif
