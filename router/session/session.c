@@ -137,6 +137,14 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
     ILIST_EACH(&env->parked, n) session_unpark(container_of(n, struct session, parked_link));
 }
 
+void sessions_config_changed(struct session_env *env) {
+    ILIST_EACH(&env->sessions, n) {
+        struct session *s = container_of(n, struct session, link);
+        // pool_mode stays what it was at the login: the client may have built on it.
+        if (s->database) s->consistency = config_consistency(env->config, s->client.database, s->client.user);
+    }
+}
+
 static void avoid_no_longer(struct session_env *env, uint64_t now_us) {
     for (size_t i = 0; i < ROUTE_NODES_MAX; i++)
         if ((env->avoid >> i & 1) && env->avoid_until_us[i] <= now_us) env->avoid &= ~(UINT64_C(1) << i);
@@ -157,10 +165,7 @@ void sessions_drain(struct session_env *env) {
     env->draining = true;
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
-        if (s->state == SESSION_IDLE && !s->pins)
-            session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
-        else if (s->state == SESSION_IDLE || s->state == SESSION_LOGIN)
-            session_settle(s);
+        if (s->state == SESSION_IDLE) session_settle(s);
     }
 }
 

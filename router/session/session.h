@@ -95,6 +95,7 @@ struct session {
     bool skipping;          // an error: everything up to the client's Sync is passed over
     bool conforming;        // standard_conforming_strings
     bool session_mode;
+    enum consistency consistency;
     bool tx_wrote;          // the transaction under way may have written
     bool again_anywhere;    // `again`: any other server will do, not only the primary
     bool flush_due;         // the answer to a batch whose Flush was sent as a Sync
@@ -111,6 +112,8 @@ void session_open(struct session_env *env, int fd, uint64_t id);
 void session_cancel(struct session_env *env, uint32_t pid, uint32_t key);
 // The topology has been replaced in `env`: parked sessions try again.
 void sessions_topology_changed(struct session_env *env, const struct topology *before);
+// The config has been replaced in `env`.
+void sessions_config_changed(struct session_env *env);
 // Every tick (100 ms).
 void sessions_tick(struct session_env *env);
 // SIGTERM: idle sessions are told 57P01 now, others when their work is done.

@@ -71,7 +71,7 @@ static struct route route_unit(struct session *s) {
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
         .verdict = r->verdict,
-        .consistency = config_consistency(env->config, s->client.database, s->client.user),
+        .consistency = s->consistency,
         .balance = env->config->balance,
         .last_write_us = s->last_write_us,
         .now_us = now_us(s),

@@ -77,6 +77,7 @@ void session_authenticated(void *owner, struct client *c) {
     if (made) env->watch_database(env->arg, s->database->name);
     s->settings = settings_intern(env->settings, buf_span(&c->startup));
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
+    s->consistency = config_consistency(env->config, c->database, c->user);
     bool fresh;
     struct span parameters = remembered(s, &fresh);
     if (fresh) welcome(s, parameters);

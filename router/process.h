@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: ISC
+//
+// router/process.h: the process before it serves anybody: who it is, how many descriptors it may have.
+#ifndef PGSTEER_ROUTER_PROCESS_H
+#define PGSTEER_ROUTER_PROCESS_H
+
+#include "config/config.h"
+
+// Drops root for the config's user (groups, gid, uid, and checks that there is no way back), refuses to stay root, raises
+// the limit of file descriptors to what max_client_conn needs as far as it may, and lowers max core size to nothing, since
+// memory holds secrets. Main thread, after binding, before any other thread. False and a fault on failure.
+NODISCARD bool process_prepare(const struct config *c, struct fault *f);
+
+#endif

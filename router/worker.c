@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: ISC
+// router/worker.c: see router/worker.h.
+#include "router/worker.h"
+
+#include <unistd.h>
+
+#include "base/mailbox.h"
+#include "base/mem.h"
+#include "router/session/session.h"
+
+enum { WORKER_STACK = 64 * 1024 * 1024 }; // the parser recurses; pages that are not touched cost nothing
+
+struct worker {
+    size_t index;
+    struct worker_shared *shared;
+    struct worker_ops ops;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    uv_prepare_t before_poll;
+    struct mailbox mailbox;
+    struct deadlines *deadlines;
+    struct listeners *listeners;
+    struct session_env env;
+    struct tls_context *tls_clients, *tls_servers;
+    struct stats stats;
+    uint64_t now_us; // of this turn of the loop; 0 = not asked for yet
+    bool stopping, drained_told;
+    uint8_t rbuf[RBUF_SIZE];
+};
+
+const struct stats *worker_stats(const struct worker *w) { return &w->stats; }
+
+// Time: one clock call for each turn of the loop that asks for it.
+
+static uint64_t worker_now_us(void *arg) {
+    struct worker *w = arg;
+    if (!w->now_us) w->now_us = uv_hrtime() / 1000;
+    return w->now_us;
+}
+
+static void on_before_poll(uv_prepare_t *p) { container_of(p, struct worker, before_poll)->now_us = 0; }
+
+// Clients.
+
+static bool on_full(void *arg) {
+    struct worker *w = arg;
+    return atomic_load_explicit(&w->shared->clients, memory_order_relaxed) > w->env.config->max_client_conn;
+}
+
+static bool on_draining(void *arg) {
+    struct worker *w = arg;
+    return atomic_load_explicit(&w->shared->draining, memory_order_relaxed);
+}
+
+static void on_cancel(void *arg, uint32_t pid, uint32_t key) {
+    struct worker *w = arg;
+    if (worker_of_pid(pid) == w->index) session_cancel(&w->env, pid, key);
+    else w->ops.cancel(w->ops.arg, pid, key);
+}
+
+static void on_accepted(void *arg, int fd) {
+    struct worker *w = arg;
+    atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed);
+    stats_add(&w->stats, STAT_CLIENTS_ACCEPTED, 1);
+    stats_gauge_add(&w->stats, STAT_GAUGE_CLIENTS, 1);
+    session_open(&w->env, fd, 1 + atomic_fetch_add_explicit(&w->shared->next_id, 1, memory_order_relaxed));
+}
+
+static void on_shed(void *arg) {
+    struct worker *w = arg;
+    stats_error(&w->stats, STAT_ERROR_NO_DESCRIPTORS);
+}
+
+static void pools_closed(void *arg) {
+    struct worker *w = arg;
+    deadlines_close(w->deadlines);
+    uv_close((uv_handle_t *)&w->before_poll, NULL);
+    mailbox_close(&w->mailbox);
+}
+
+static void session_closed(void *arg) {
+    struct worker *w = arg;
+    atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+    stats_gauge_add(&w->stats, STAT_GAUGE_CLIENTS, -1);
+    if (!ilist_empty(&w->env.sessions)) return;
+    if (w->stopping) {
+        pools_close(w->env.pools, pools_closed, w);
+    } else if (w->env.draining && !w->drained_told) {
+        w->drained_told = true;
+        w->ops.drained(w->ops.arg, w->index);
+    }
+}
+
+// Upward.
+
+static void on_report(void *arg, const char *node_name, enum evidence e) {
+    struct worker *w = arg;
+    w->ops.report(w->ops.arg, node_name, e);
+}
+static void on_nudge(void *arg, size_t worker) {
+    struct worker *w = arg;
+    w->ops.nudge(w->ops.arg, worker);
+}
+static void on_watch_database(void *arg, const char *name) {
+    struct worker *w = arg;
+    w->ops.watch_database(w->ops.arg, name);
+}
+static void on_refresh_database(void *arg, const char *name) {
+    struct worker *w = arg;
+    w->ops.refresh_database(w->ops.arg, name);
+}
+static void on_tick(void *arg) {
+    struct worker *w = arg;
+    sessions_tick(&w->env);
+}
+
+// Mail.
+
+enum order_kind { ORDER_CONFIG, ORDER_TOPOLOGY, ORDER_CATALOG, ORDER_CANCEL, ORDER_NUDGE, ORDER_DRAIN, ORDER_STOP };
+
+struct order {
+    struct mail mail;
+    enum order_kind kind;
+    struct config *config;
+    struct tls_context *tls_clients, *tls_servers;
+    struct topology *topology;
+    struct catalog *catalog;
+    uint32_t pid, key;
+};
+
+static void take_config(struct worker *w, struct order *o) {
+    config_unref(w->env.config);
+    if (w->tls_clients) tls_context_unref(w->tls_clients);
+    if (w->tls_servers) tls_context_unref(w->tls_servers);
+    w->env.config = w->env.client.config = w->env.server.config = o->config;
+    w->tls_clients = w->env.client.tls = o->tls_clients;
+    w->tls_servers = w->env.server.tls = o->tls_servers;
+    sessions_config_changed(&w->env);
+    pools_config_changed(w->env.pools);
+}
+
+static void take_topology(struct worker *w, struct topology *t) {
+    struct topology *before = w->env.topology;
+    w->env.topology = t;
+    pools_set_topology(w->env.pools, t);
+    sessions_topology_changed(&w->env, before);
+    topology_unref(before);
+}
+
+static void drain(struct worker *w) {
+    if (w->listeners) listeners_close(w->listeners);
+    w->listeners = NULL;
+    sessions_drain(&w->env);
+    if (ilist_empty(&w->env.sessions) && !w->drained_told) {
+        w->drained_told = true;
+        w->ops.drained(w->ops.arg, w->index);
+    }
+}
+
+static void stop(struct worker *w) {
+    if (w->stopping) return;
+    w->stopping = true;
+    if (w->listeners) listeners_close(w->listeners);
+    w->listeners = NULL;
+    if (ilist_empty(&w->env.sessions)) pools_close(w->env.pools, pools_closed, w);
+    else sessions_close_all(&w->env);
+}
+
+static void on_order(struct mail *m, void *owner) {
+    struct worker *w = owner;
+    struct order *o = container_of(m, struct order, mail);
+    switch (o->kind) {
+    case ORDER_CONFIG: take_config(w, o); break;
+    case ORDER_TOPOLOGY: take_topology(w, o->topology); break;
+    case ORDER_CATALOG:
+        databases_set_catalog(&w->env.databases, o->catalog);
+        catalog_unref(o->catalog);
+        break;
+    case ORDER_CANCEL: session_cancel(&w->env, o->pid, o->key); break;
+    case ORDER_NUDGE: pools_nudged(w->env.pools); break;
+    case ORDER_DRAIN: drain(w); break;
+    case ORDER_STOP: stop(w); break;
+    }
+    mem_free(o);
+}
+
+static void order_drop(struct order *o) {
+    if (o->config) config_unref(o->config);
+    if (o->tls_clients) tls_context_unref(o->tls_clients);
+    if (o->tls_servers) tls_context_unref(o->tls_servers);
+    if (o->topology) topology_unref(o->topology);
+    if (o->catalog) catalog_unref(o->catalog);
+    mem_free(o);
+}
+
+static void send_order(struct worker *w, struct order from) {
+    struct order *o = mem_new(struct order);
+    *o = from;
+    o->mail.deliver = on_order;
+    if (!mailbox_post(&w->mailbox, &o->mail)) order_drop(o); // the worker is at its end
+}
+
+static struct tls_context *tls_ref(struct tls_context *t) {
+    if (t) tls_context_ref(t);
+    return t;
+}
+
+void worker_set_config(struct worker *w, struct config *c, struct tls_context *tls_clients,
+                       struct tls_context *tls_servers) {
+    config_ref(c);
+    send_order(w, (struct order){.kind = ORDER_CONFIG,
+                                 .config = c,
+                                 .tls_clients = tls_ref(tls_clients),
+                                 .tls_servers = tls_ref(tls_servers)});
+}
+
+void worker_set_topology(struct worker *w, struct topology *t) {
+    topology_ref(t);
+    send_order(w, (struct order){.kind = ORDER_TOPOLOGY, .topology = t});
+}
+
+void worker_set_catalog(struct worker *w, struct catalog *c) {
+    catalog_ref(c);
+    send_order(w, (struct order){.kind = ORDER_CATALOG, .catalog = c});
+}
+
+void worker_cancel(struct worker *w, uint32_t pid, uint32_t key) {
+    send_order(w, (struct order){.kind = ORDER_CANCEL, .pid = pid, .key = key});
+}
+
+void worker_nudge(struct worker *w) { send_order(w, (struct order){.kind = ORDER_NUDGE}); }
+void worker_drain(struct worker *w) { send_order(w, (struct order){.kind = ORDER_DRAIN}); }
+void worker_stop(struct worker *w) { send_order(w, (struct order){.kind = ORDER_STOP}); }
+
+// The thread.
+
+static void worker_run(void *arg) {
+    struct worker *w = arg;
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    w->ops.exited(w->ops.arg, w->index);
+}
+
+static void init_env(struct worker *w) {
+    struct session_env *e = &w->env;
+    e->server = (struct server_env){.loop = &w->loop, .deadlines = w->deadlines, .config = e->config,
+                                    .tls = w->tls_servers, .stats = &w->stats, .worker = w->index, .rbuf = w->rbuf,
+                                    .now_us = worker_now_us, .report = on_report, .nudge = on_nudge, .arg = w};
+    e->client = (struct client_env){.loop = &w->loop, .deadlines = w->deadlines, .config = e->config,
+                                    .tls = w->tls_clients, .stats = &w->stats, .rbuf = w->rbuf,
+                                    .rbuf_size = RBUF_SIZE / 2, .cancel = on_cancel, .full = on_full,
+                                    .draining = on_draining, .arg = w};
+    e->databases.verdict_cache_size = (size_t)e->config->verdict_cache_size;
+    e->databases.max_parse_length = (size_t)e->config->max_parse_length;
+    e->settings = settings_table_new();
+    e->wbuf = buf_make(SIZE_MAX / 2);
+    e->out.scratch = buf_make(SIZE_MAX / 2);
+    e->stats = &w->stats;
+    ilist_init(&e->sessions);
+    ilist_init(&e->parked);
+    e->watch_database = on_watch_database;
+    e->refresh_database = on_refresh_database;
+    e->session_closed = session_closed;
+    e->arg = w;
+    e->pools = pools_new(&e->server, w->shared->quota);
+    pools_set_topology(e->pools, e->topology);
+}
+
+struct worker *worker_start(size_t index, struct worker_shared *shared, const struct worker_ops *ops,
+                            struct config *config, struct topology *topology, struct tls_context *tls_clients,
+                            struct tls_context *tls_servers, struct fault *f) {
+    struct worker *w = mem_new(struct worker);
+    w->index = index;
+    w->shared = shared;
+    w->ops = *ops;
+    if (uv_loop_init(&w->loop) || mailbox_init(&w->mailbox, &w->loop, w)) {
+        fault_set(f, "53000", "worker %zu: no loop could be made", index);
+        mem_free(w);
+        return NULL;
+    }
+    w->deadlines = deadlines_new(&w->loop);
+    deadlines_on_tick(w->deadlines, on_tick, w);
+    uv_prepare_init(&w->loop, &w->before_poll);
+    uv_prepare_start(&w->before_poll, on_before_poll);
+    config_ref(config);
+    topology_ref(topology);
+    w->env.config = config;
+    w->env.topology = topology;
+    w->tls_clients = tls_ref(tls_clients);
+    w->tls_servers = tls_ref(tls_servers);
+    init_env(w);
+    w->listeners = listeners_start(&w->loop, shared->listeners, index, on_accepted, on_shed, w);
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = WORKER_STACK};
+    if (!w->listeners || uv_thread_create_ex(&w->thread, &options, worker_run, w)) {
+        fault_set(f, "53000", "worker %zu: no thread could be started", index);
+        return NULL; // the process ends; there is nobody to serve yet
+    }
+    return w;
+}
+
+void worker_join(struct worker *w) {
+    struct session_env *e = &w->env;
+    uv_thread_join(&w->thread);
+    welcomes_fini(&e->welcomes);
+    settings_table_free(e->settings);
+    databases_fini(&e->databases);
+    buf_release(&e->wbuf);
+    buf_release(&e->out.scratch);
+    config_unref(e->config);
+    topology_unref(e->topology);
+    if (w->tls_clients) tls_context_unref(w->tls_clients);
+    if (w->tls_servers) tls_context_unref(w->tls_servers);
+    mailbox_fini(&w->mailbox);
+    if (uv_loop_close(&w->loop)) bug("a worker's loop ended with handles open");
+    mem_free(w);
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: ISC
+//
+// router/worker.h: one thread that serves clients.
+//
+// Its own loop, listeners, clients, server connections, pools, caches and counters; nothing of it is touched by another
+// thread, which sends mail instead. What it must share (the number of clients, connection budgets, freshness) are atomics.
+#ifndef PGSTEER_ROUTER_WORKER_H
+#define PGSTEER_ROUTER_WORKER_H
+
+#include <stdatomic.h>
+
+#include "config/config.h"
+#include "health/health.h"
+#include "router/net/listen.h"
+#include "router/net/tls.h"
+#include "router/session/quota.h"
+#include "router/stats.h"
+
+struct worker;
+
+// What all workers share. Owned by the runtime, which outlives them.
+struct worker_shared {
+    atomic_int clients;       // connections now
+    atomic_ullong next_id;    // of clients
+    atomic_bool draining;
+    struct quota *quota;
+    struct listen_set *listeners;
+};
+
+// Upward calls, on the worker's thread: each must only post mail.
+struct worker_ops {
+    void (*report)(void *arg, const char *node_name, enum evidence e);
+    void (*watch_database)(void *arg, const char *name);
+    void (*refresh_database)(void *arg, const char *name);
+    void (*cancel)(void *arg, uint32_t pid, uint32_t key); // a CancelRequest: for the worker in its pid
+    void (*nudge)(void *arg, size_t worker);
+    void (*drained)(void *arg, size_t worker); // no client is left after worker_drain
+    void (*exited)(void *arg, size_t worker);  // the thread is about to end: worker_join
+    void *arg;
+};
+
+// The worker a cancel key's pid belongs to.
+static inline size_t worker_of_pid(uint32_t pid) { return pid >> 25; }
+
+// References on config, topology and the TLS contexts (either may be NULL) are taken. Runs until worker_stop. Control thread,
+// as all below.
+NODISCARD struct worker *worker_start(size_t index, struct worker_shared *shared, const struct worker_ops *ops,
+                                      struct config *config, struct topology *topology, struct tls_context *tls_clients,
+                                      struct tls_context *tls_servers, struct fault *f);
+void worker_set_config(struct worker *w, struct config *c, struct tls_context *tls_clients,
+                       struct tls_context *tls_servers);
+void worker_set_topology(struct worker *w, struct topology *t);
+void worker_set_catalog(struct worker *w, struct catalog *c);
+void worker_cancel(struct worker *w, uint32_t pid, uint32_t key);
+void worker_nudge(struct worker *w);
+void worker_drain(struct worker *w);
+void worker_stop(struct worker *w); // `exited` follows
+// After `exited`: waits for the thread's end and frees.
+void worker_join(struct worker *w);
+
+const struct stats *worker_stats(const struct worker *w); // read as relaxed atomics
+
+#endif
