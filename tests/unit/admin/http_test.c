@@ -294,10 +294,19 @@ static void a_giant_header_is_refused(void **state) {
     free(giant);
 }
 
+// One more request on a connection that is kept.
+static void ask_again(int fd) {
+    char answer[1024] = "";
+    send_text(fd, "GET /liveness HTTP/1.1\r\n" HOST "\r\n");
+    if (recv(fd, answer, sizeof answer - 1, 0) <= 0 || !has_status(answer, 200)) fail_msg("\"%s\"", answer);
+}
+
 static void slow_clients_are_cut_off(void **state) {
     // One that says nothing, one that stops in the header, one that sends a byte now and then, one between two
     // requests.
     int silent = dial(*state), stopped = dial(*state), drip = dial(*state), idle = dial(*state);
+    // And one that is slow in no way, only older than the others may become.
+    int lively = dial(*state);
     double start = now();
     send_text(stopped, "GET /primary HTTP/1.1\r\nHo");
     send_text(idle, "GET /primary HTTP/1.1\r\n" HOST "\r\n");
@@ -306,11 +315,14 @@ static void slow_clients_are_cut_off(void **state) {
     send_text(drip, "GET /primary HTTP/1.1\r\nX-Drip: ");
     char byte;
     while (now() - start < 15) {
+        ask_again(lively);
         if (!send_all(drip, "a", 1)) break;
         if (recv(drip, &byte, 1, 0) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) break; // waits a little, or ends
     }
     assert_true(now() - start > 4);
     assert_true(now() - start < 8);
+    ask_again(lively);
+    close(lively);
     close(drip);
     char *answers[] = {read_to_end(silent), read_to_end(stopped), read_to_end(idle)};
     assert_true(now() - start < 8);
