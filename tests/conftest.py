@@ -46,7 +46,7 @@ def pytest_runtest_makereport(item):
     report = outcome.get_result()
     if report.failed:
         item.config.stash[_failed] = True
-        for router in item.stash.get(_routers, []):
+        for router in item.stash.get(_routers, []) + item.getparent(pytest.Module).stash.get(_routers, []):
             report.sections.append((f"router log: {router.log_path}", router.log_text()[-4000:]))
 
 
@@ -109,17 +109,12 @@ def new_cluster(workspace):
 _numbers = iter(range(1, 1000000))
 
 
-@pytest.fixture
-def router(request, workspace, logs):
-    """router(...): a running router with such a config (harness.router.Router.configure); stopped and checked at the end.
-
-    Also takes cluster=, when it is not the shared one; start=False; wait=False, to return before it is ready; and
-    measure=True, when its memory will be measured.
-    """
+def routers(request, workspace, logs, default_cluster):
+    """The factory behind the fixtures `router` and `module_router`; stops and checks what it made."""
     made = request.node.stash.setdefault(_routers, [])
 
     def make(cluster=None, start=True, wait=True, measure=False, env=None, **config):
-        cluster = cluster or request.getfixturevalue("cluster")
+        cluster = cluster or request.getfixturevalue(default_cluster)
         if request.config.getoption("--direct"):
             return Direct(cluster)
         new = Router(cluster, workspace, logs, next(_numbers))
@@ -141,6 +136,22 @@ def router(request, workspace, logs):
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+@pytest.fixture
+def router(request, workspace, logs):
+    """router(...): a running router with such a config (harness.router.Router.configure); stopped and checked at the end.
+
+    Also takes cluster=, when it is not the shared one; start=False; wait=False, to return before it is ready; and
+    measure=True, when its memory will be measured.
+    """
+    yield from routers(request, workspace, logs, "cluster")
+
+
+@pytest.fixture(scope="module")
+def module_router(request, workspace, logs):
+    """The same for routers that all tests of a file share."""
+    yield from routers(request, workspace, logs, "shared_cluster")
 
 
 @pytest.fixture

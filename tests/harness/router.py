@@ -130,7 +130,7 @@ class Router(Endpoint):
             "listen_addr": self.host, "listen_port": self.port, "unix_socket_dir": self.socket_dir,
             "http_addr": self.host, "http_port": self.http_port,
             "auth_type": "scram-sha-256", "auth_file": "users.txt",
-            "default_pool_size": 10, "workers": 2, "server_tls_sslmode": "disable",
+            "default_pool_size": 10, "reserve_pool_size": 0, "workers": 2, "server_tls_sslmode": "disable",
             "monitor_user": "monitor", "monitor_password": USERS["monitor"][0], "monitor_database": "postgres",
             "health_interval": "200ms", "shutdown_timeout": "5s", **options}
         found = {n.name: {"host": n.host, "port": n.port} for n in self.cluster.nodes}

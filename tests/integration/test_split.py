@@ -234,7 +234,8 @@ def test_every_decision_is_counted(router):
 
 def test_smallest_file(router, cluster):
     """The least configuration: nothing of ours but addresses, the port and the users."""
-    options = {k: None for k in ("default_pool_size", "workers", "server_tls_sslmode", "monitor_user", "health_interval",
+    options = {k: None for k in ("default_pool_size", "workers", "server_tls_sslmode", "monitor_user", "reserve_pool_size",
+                                 "health_interval",
                                  "monitor_password", "monitor_database", "shutdown_timeout", "unix_socket_dir")}
     with router(auth={"app": "app-password"}, **options).connect() as conn:
         assert set(ports(conn, 20)) == {n.port for n in cluster.replicas}

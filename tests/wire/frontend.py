@@ -142,7 +142,7 @@ def errors(messages):
 
 
 class Closed(Exception):
-    """The other side has closed the connection."""
+    """The other side has closed the connection, or speaks no protocol 3.0."""
 
 
 class Frontend:
@@ -215,7 +215,8 @@ class Frontend:
         """The next message, those sent at any time (notices, parameters) taken note of as well as returned."""
         self._fill(5)
         kind, (length,) = chr(self._buffer[0]), struct.unpack_from("!I", self._buffer, 1)
-        assert 4 <= length < 1 << 30, f"message {kind!r} claims a length of {length}"
+        if not 4 <= length < 1 << 30:  # older than 3.0, to which PostgreSQL answers in kind
+            raise Closed(f"not protocol 3.0: {self._buffer[:80]!r}")
         self._fill(length + 1)
         body, self._buffer = self._buffer[5:length + 1], self._buffer[length + 1:]
         if kind == "S":
