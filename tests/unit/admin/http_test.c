@@ -302,11 +302,9 @@ static void ask_again(int fd) {
 }
 
 static void slow_clients_are_cut_off(void **state) {
-    // One that says nothing, one that stops in the header, one that sends a byte now and then, one between two
-    // requests.
-    int silent = dial(*state), stopped = dial(*state), drip = dial(*state), idle = dial(*state);
-    // And one that is slow in no way, only older than the others may become.
-    int lively = dial(*state);
+    // One that is slow in no way, only older than the others may become; one that says nothing, one that stops in the
+    // header, one that sends a byte now and then, one between two requests.
+    int lively = dial(*state), silent = dial(*state), stopped = dial(*state), drip = dial(*state), idle = dial(*state);
     double start = now();
     send_text(stopped, "GET /primary HTTP/1.1\r\nHo");
     send_text(idle, "GET /primary HTTP/1.1\r\n" HOST "\r\n");
