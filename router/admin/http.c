@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "router/admin/acceptor.h"
 #include "router/admin/endpoints.h"
-#include "router/admin/process.h"
+#include "router/admin/procstat.h"
 
 enum {
     CONNECTIONS_MAX = 64,
@@ -36,7 +36,7 @@ struct http {
     uv_loop_t *loop;
     struct http_source source;
     struct MHD_Daemon *daemon;
-    struct process_watch *process;
+    struct procstat *process;
     uv_poll_t poll;
     uv_timer_t timer;
     struct ilist connections; // by age, the oldest first
@@ -165,7 +165,7 @@ static struct endpoint_answer answer(struct http *h, const struct endpoint_reque
     struct stats sum = {0};
     s->gather(s->arg, &sum);
     view.metrics =
-        &(struct prom_input){&sum, view.topology, view.draining, process_watch_sample(h->process), s->route_reason_str};
+        &(struct prom_input){&sum, view.topology, view.draining, procstat_sample(h->process), s->route_reason_str};
     return endpoint_respond(&view, r);
 }
 
@@ -271,7 +271,7 @@ bool http_start(struct http *h, uv_loop_t *loop, const struct http_source *sourc
     uv_timer_init(loop, &h->timer);
     h->timer.data = h;
     h->n_open = 2;
-    h->process = process_watch_new();
+    h->process = procstat_new();
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     return acceptor_start(h->acceptor, loop, on_accepted, h, f);
 }
@@ -279,7 +279,7 @@ bool http_start(struct http *h, uv_loop_t *loop, const struct http_source *sourc
 static void release(struct http *h) {
     void (*closed)(void *) = h->closed;
     void *arg = h->closed_arg;
-    if (h->process) process_watch_free(h->process);
+    if (h->process) procstat_free(h->process);
     mem_free(h);
     if (closed) closed(arg);
 }

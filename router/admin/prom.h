@@ -14,7 +14,7 @@
 
 #include "base/buf.h"
 #include "health/topology.h"
-#include "router/admin/process.h"
+#include "router/admin/procstat.h"
 #include "router/stats.h"
 
 #define PROM_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -26,7 +26,7 @@ struct prom_input {
     const struct stats *stats;       // all workers' sum, written by nobody meanwhile
     const struct topology *topology; // NULL: none published yet
     bool draining;
-    struct process_sample process;
+    struct procstat_sample process;
     // The name of a routing reason; NULL past the last one.
     const char *(*route_reason_str)(unsigned reason);
 };

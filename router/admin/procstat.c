@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-// router/admin/process.c: see router/admin/process.h.
-#include "router/admin/process.h"
+// router/admin/procstat.c: see router/admin/procstat.h.
+#include "router/admin/procstat.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include "base/mem.h"
 
-struct process_watch {
+struct procstat {
     int statm; // /proc/self/statm, -1 when it cannot be opened
     DIR *fds;  // /proc/self/fd, or NULL
     double start_time_seconds;
@@ -47,15 +47,15 @@ static double read_start_time(void) {
     return clock_seconds(CLOCK_REALTIME) - clock_seconds(CLOCK_BOOTTIME) + since_boot;
 }
 
-struct process_watch *process_watch_new(void) {
-    struct process_watch *w = mem_new(struct process_watch);
+struct procstat *procstat_new(void) {
+    struct procstat *w = mem_new(struct procstat);
     w->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     w->fds = opendir("/proc/self/fd");
     w->start_time_seconds = read_start_time();
     return w;
 }
 
-void process_watch_free(struct process_watch *w) {
+void procstat_free(struct procstat *w) {
     if (w->statm >= 0) close(w->statm);
     if (w->fds) closedir(w->fds);
     mem_free(w);
@@ -76,10 +76,10 @@ static int64_t count_fds(DIR *fds) {
     return count;
 }
 
-struct process_sample process_watch_sample(struct process_watch *w) {
+struct procstat_sample procstat_sample(struct procstat *w) {
     struct rlimit limit = {0};
     bool limited = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    return (struct process_sample){
+    return (struct procstat_sample){
         .start_time_seconds = w->start_time_seconds,
         .cpu_us = (uint64_t)(clock_seconds(CLOCK_PROCESS_CPUTIME_ID) * 1e6),
         .resident_bytes = resident_bytes(w->statm),
