@@ -2,9 +2,9 @@
 //
 // health/health.h: the watch over the servers; runs on the control thread's loop.
 //
-// Probes every server, judges what it saw, keeps each replica's fresh_until, and publishes a topology when something that
-// routing looks at has changed. Reports from traffic trigger a probe at once. Also reads each used database's catalog from
-// the primary. Knows nothing of workers: what it has to say goes through the ops.
+// Probes every server, judges what it saw, keeps each replica's fresh_until, and publishes a topology when something
+// that routing looks at has changed. Reports from traffic trigger a probe at once. Also reads each used database's
+// catalog from the primary. Knows nothing of workers: what it has to say goes through the ops.
 #ifndef PGSTEER_HEALTH_HEALTH_H
 #define PGSTEER_HEALTH_HEALTH_H
 

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: ISC
+//
+// health/catalog_probe.h: reads each used database's catalog from the primary.
+//
+// What it finds, as rows of a struct catalog (parser/catalog.h): the user's functions with the number of arguments they
+// take and whether they are VOLATILE (an aggregate is, when one of its support functions is); operators with a VOLATILE
+// function; and the relations that only the primary serves rightly:
+// - unlogged tables, foreign tables and sequences (a replica's sequence runs ahead of the primary's), and tables that
+// have
+//   such children or partitions;
+// - views over these or over each other, at any depth (pg_depend knows);
+// - views and row security policies that call a function which acts or tells one server from another. Which functions a
+//   view calls is read from its stored tree, by OID, so the search path, overloading and built-in functions (of which
+//   pg_depend knows nothing) are all right. VOLATILE counts as acting but for a few built-ins such as random().
+//   PostgreSQL's own views over such functions, pg_locks for one, are among the relations.
+// Not seen: casts and domain checks with VOLATILE functions, and functions that are declared STABLE and are not.
+//
+// One database at a time, on a connection that lasts for one read; the monitor needs CONNECT there and nothing else.
+// A catalog is handed on only when its rows differ from the last one's.
+#ifndef PGSTEER_HEALTH_CATALOG_PROBE_H
+#define PGSTEER_HEALTH_CATALOG_PROBE_H
+
+#include "health/dbconn.h"
+#include "parser/catalog.h"
+
+struct catalog_probe;
+
+struct catalog_probe_ops {
+    // Fills in where the primary is, all but the database. False when there is none.
+    bool (*target)(void *owner, struct dbconn_target *target);
+    // A catalog that differs from the last one of its database. The owner takes its own reference.
+    void (*changed)(void *owner, struct catalog *c);
+    void (*freed)(void *owner);
+};
+
+NODISCARD struct catalog_probe *catalog_probe_new(uv_loop_t *loop, const struct catalog_probe_ops *ops, void *owner);
+// Only `freed` is called any more.
+void catalog_probe_free(struct catalog_probe *p);
+
+// A database's catalog is wanted from now on, until the servers say that there is no such database. Idempotent.
+void catalog_probe_watch(struct catalog_probe *p, const char *database);
+// Read it again soon, if it is watched.
+void catalog_probe_refresh(struct catalog_probe *p, const char *database);
+// Begins what is due. To be called often.
+void catalog_probe_tick(struct catalog_probe *p, int64_t now_us, int64_t interval_us);
+
+#endif
