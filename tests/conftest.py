@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 import pytest  # noqa: E402
 
 import pgcluster  # noqa: E402
-from harness.router import Direct, Router  # noqa: E402
+from harness.router import Direct, Router, binary  # noqa: E402
 
 _routers = pytest.StashKey()
 
@@ -59,10 +59,13 @@ def full(request):
     return request.config.getoption("--full")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def workspace():
     """The temporary folder that everything runs in, with the guard that removes it even when we are killed."""
     space = pgcluster.Workspace("pgsteer-test-")
+    if os.path.exists(binary()):  # the unprivileged user may not get to where it was built
+        os.environ["PGSTEER_BIN"] = shutil.copy2(binary(), space.path("pgsteer"))
+        os.chmod(space.path("pgsteer"), 0o755)
     yield space
     space.close()
 

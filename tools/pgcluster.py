@@ -199,9 +199,9 @@ class Workspace:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
         return path
 
-    def spawn(self, argv, **options):
-        """spawn() as the unprivileged account, on the list of what has to be ended."""
-        process = spawn(argv, self.account, cwd=self.folder, **options)
+    def spawn(self, argv, unprivileged=True, **options):
+        """spawn() as the unprivileged account (or as we are), on the list of what has to be ended."""
+        process = spawn(argv, self.account if unprivileged else None, cwd=self.folder, **options)
         with open(self.path("pids", str(process.pid)), "w", encoding="ascii") as f:
             f.write(str(process_start(process.pid) or 0))
         return process

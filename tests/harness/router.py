@@ -103,6 +103,7 @@ class Router(Endpoint):
         self._workspace = workspace
         self._process = None
         self._measure = False
+        self.unprivileged = True  # False: it starts as we are
         self.port = free_port()
         self.http_port = free_port()
         self.socket_dir = os.path.join(self.folder, "sock")
@@ -188,8 +189,8 @@ class Router(Endpoint):
             raise RouterFailed(f"{binary()} is not there: build it, or set PGSTEER_BIN")
         with open(self.log_path, "ab") as log:
             self._workspace.give(self.log_path)
-            self._process = self._workspace.spawn([binary(), *self.arguments], stdout=log, stderr=log,
-                                                  env={**self.environment(), **(env or {})})
+            self._process = self._workspace.spawn([binary(), *self.arguments], self.unprivileged, stdout=log,
+                                                  stderr=log, env={**self.environment(), **(env or {})})
         if wait:
             self.wait_ready()
         return self

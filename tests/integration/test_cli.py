@@ -122,36 +122,16 @@ def test_becomes_another_user(router):
     """Started as root with user=: it is that user, in all ids, before anyone may connect."""
     account = unprivileged_account()
     endpoint = router(start=False, user=account.pw_name)
-    endpoint._workspace, workspace = RootWorkspace(endpoint._workspace), endpoint._workspace
-    try:
-        endpoint.start()
-        with open(f"/proc/{endpoint.pid}/status", encoding="ascii") as f:
-            status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
-        assert set(status["Uid"].split()) == {str(account.pw_uid)}
-        assert set(status["Gid"].split()) == {str(account.pw_gid)}
-        assert "0" not in status["Groups"].split()
-        assert int(status["CapEff"], 16) == 0
-        with endpoint.connect() as conn:
-            port(conn)
-    finally:
-        endpoint._workspace = workspace
-
-
-class RootWorkspace:
-    """A workspace whose processes start as we are."""
-
-    def __init__(self, workspace):
-        self._workspace = workspace
-
-    def __getattr__(self, name):
-        return getattr(self._workspace, name)
-
-    def spawn(self, argv, **options):
-        account, self._workspace.account = self._workspace.account, None
-        try:
-            return self._workspace.spawn(argv, **options)
-        finally:
-            self._workspace.account = account
+    endpoint.unprivileged = False
+    endpoint.start()
+    with open(f"/proc/{endpoint.pid}/status", encoding="ascii") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == {str(account.pw_uid)}
+    assert set(status["Gid"].split()) == {str(account.pw_gid)}
+    assert "0" not in status["Groups"].split()
+    assert int(status["CapEff"], 16) == 0
+    with endpoint.connect() as conn:
+        port(conn)
 
 
 def test_json_log(router):
