@@ -2,9 +2,10 @@
 //
 // parser/catalog.h: what the parser must know of one database that its text does not say.
 //
-// The user-defined functions with their volatility, and the relations a replica cannot serve rightly (views over volatile
-// functions, unlogged tables, foreign tables). Read from the primary by health/catalog_probe, immutable, shared by count.
-// Without one (NULL) every function that is not built in is unknown, and goes to the primary.
+// The user-defined functions with their volatility, and the relations a replica cannot serve rightly (views over
+// volatile functions, unlogged tables, foreign tables, sequences: a replica's last_value runs up to 32 ahead). Read
+// from the primary by health/catalog_probe, immutable, shared by count. Without one (NULL) every function that is not
+// built in is unknown, and goes to the primary.
 #ifndef PGSTEER_PARSER_CATALOG_H
 #define PGSTEER_PARSER_CATALOG_H
 
@@ -17,7 +18,8 @@ struct catalog;
 
 // A builder: one thread adds rows, then the catalog is published and never altered.
 struct catalog *catalog_new(const char *database); // one reference, the caller's
-// A function outside pg_catalog that accepts min_args..max_args arguments (max_args -1 = any number).
+// A function outside pg_catalog that accepts min_args..max_args arguments (max_args -1 = any number). For an aggregate
+// they are its direct and its aggregated ones. Functions of pg_catalog are not added: the parser has judged them.
 void catalog_add_function(struct catalog *c, const char *schema, const char *name, int min_args, int max_args,
                           enum catalog_volatility volatility);
 // An operator (by its symbol) whose function is VOLATILE.

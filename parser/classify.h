@@ -2,8 +2,8 @@
 //
 // parser/classify.h: a text of SQL to its verdict, without memory of earlier ones.
 //
-// Pure: the same text and catalog always give the same verdict. Uses the parser, so call it on a thread with a big stack
-// (64 MiB); parser/verdicts.h is the cache in front of it.
+// Pure: the same text and catalog always give the same verdict. Uses the parser, so call it on a thread with a big
+// stack (64 MiB); parser/verdicts.h is the cache in front of it.
 #ifndef PGSTEER_PARSER_CLASSIFY_H
 #define PGSTEER_PARSER_CLASSIFY_H
 

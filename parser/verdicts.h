@@ -2,9 +2,9 @@
 //
 // parser/verdicts.h: verdicts of texts seen before.
 //
-// Parsing costs ten to fifty microseconds; a look-up must cost less than 0.3. The key is the text with its literals masked
-// by our own scanner (parser/mask.h), so `WHERE id = 1` and `= 2` share an entry. Masked-equal implies verdict-equal.
-// Bounded, least recently used leaves first. One per worker and database; single thread.
+// Parsing costs ten to fifty microseconds; a look-up must cost less than 0.3. The key is the text with its literals
+// masked by our own scanner (parser/mask.h), so `WHERE id = 1` and `= 2` share an entry. Masked-equal implies
+// verdict-equal. Bounded, least recently used leaves first. One per worker and database; single thread.
 #ifndef PGSTEER_PARSER_VERDICTS_H
 #define PGSTEER_PARSER_VERDICTS_H
 

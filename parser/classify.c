@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: ISC
+//
+// parser/classify.c: a text to its verdict.
+//
+// A statement's type gives a first verdict, by a table. What occurs in it may make that stricter, as far as the table
+// lets it: a SELECT is as strict as the strictest thing in it; an INSERT is a write whatever it calls, but the session
+// must know that it takes an advisory lock; a view's definition calls nothing now.
+//
+// A hint of `replica` is believed only where we do not know better: when all that speaks against a replica is functions
+// and operators that are the user's own.
+#include "parser/classify.h"
+
+#include "parser/builtins.h"
+#include "parser/lex.h"
+#include "parser/tree.h"
+
+// What of the things in a statement counts.
+enum scope {
+    SCOPE_ALL,   // all
+    SCOPE_FACTS, // the facts: it runs them, and is strict enough already
+    SCOPE_TEMP,  // only whether it is about temporary objects: it does not run them
+};
+
+struct rule {
+    uint8_t kind, reason, scope;
+    uint32_t facts;
+};
+
+#define RULE(kind, reason, scope, facts)                                                                               \
+    { VERDICT_##kind, VERDICT_REASON_##reason, SCOPE_##scope, facts }
+static const struct rule rules[TREE_TYPES] = {
+    [TREE_OTHER] = RULE(UNKNOWN, UTILITY, FACTS, 0),
+    [TREE_SELECT] = RULE(READ, READ, ALL, 0),
+    [TREE_CHANGE] = RULE(WRITE, DML, FACTS, 0),
+    [TREE_CONTENTS] = RULE(WRITE, DML, TEMP, 0),
+    [TREE_DDL] = RULE(WRITE, DDL, TEMP, FACT_DDL),
+    [TREE_CREATE_AS] = RULE(WRITE, DDL, FACTS, FACT_DDL),
+    [TREE_EXPLAIN] = RULE(READ, READ, ALL, 0), // of a SELECT; others: see statement_rule()
+    [TREE_COPY_IN] = RULE(WRITE, COPY_FROM, FACTS, FACT_COPY_IN),
+    [TREE_COPY_OUT] = RULE(READ, READ, ALL, FACT_COPY_OUT), // likewise
+    [TREE_COPY_SERVER] = RULE(WRITE, COPY_SERVER, FACTS, 0),
+    [TREE_CALL] = RULE(WRITE, CALL, FACTS, FACT_CALL),
+    [TREE_BEGIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_BEGIN),
+    [TREE_BEGIN_READ_ONLY] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_BEGIN | FACT_BEGIN_READ_ONLY),
+    [TREE_END] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END),
+    [TREE_END_CHAIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END | FACT_BEGIN),
+    [TREE_SAVEPOINT] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_SAVEPOINT),
+    [TREE_PREPARE_TRANSACTION] = RULE(WRITE, TRANSACTION, TEMP, FACT_END),
+    [TREE_FINISH_PREPARED] = RULE(WRITE, TRANSACTION, TEMP, 0),
+    [TREE_SET] = RULE(SESSION, SET, TEMP, FACT_SET),
+    [TREE_SET_LOCAL] = RULE(SESSION, SET, TEMP, FACT_SET_LOCAL),
+    [TREE_RESET] = RULE(SESSION, SET, TEMP, FACT_RESET),
+    [TREE_RESET_ALL] = RULE(SESSION, SET, TEMP, FACT_RESET_ALL),
+    [TREE_SHOW] = RULE(SESSION, SHOW, TEMP, FACT_SHOW),
+    [TREE_DISCARD] = RULE(SESSION, DISCARD, TEMP, FACT_DISCARD),
+    [TREE_DISCARD_ALL] = RULE(SESSION, DISCARD, TEMP, FACT_DISCARD_ALL),
+    // EXECUTE runs what PREPARE was given: the facts are told at PREPARE, the write is assumed at EXECUTE.
+    [TREE_PREPARE] = RULE(SESSION, PREPARED, FACTS, FACT_PREPARE),
+    [TREE_EXECUTE] = RULE(WRITE, PREPARED, FACTS, FACT_EXECUTE),
+    [TREE_DEALLOCATE] = RULE(SESSION, PREPARED, TEMP, FACT_DEALLOCATE),
+    [TREE_DEALLOCATE_ALL] = RULE(SESSION, PREPARED, TEMP, FACT_DEALLOCATE_ALL),
+    [TREE_DECLARE] = RULE(SESSION, CURSOR, ALL, FACT_CURSOR),
+    [TREE_DECLARE_HOLD] = RULE(SESSION, CURSOR, ALL, FACT_CURSOR | FACT_HOLD_CURSOR),
+    [TREE_CURSOR] = RULE(SESSION, CURSOR, TEMP, FACT_CURSOR),
+    [TREE_LISTEN] = RULE(SESSION, LISTEN, TEMP, FACT_LISTEN),
+    [TREE_UNLISTEN] = RULE(SESSION, LISTEN, TEMP, FACT_UNLISTEN),
+    [TREE_NOTIFY] = RULE(WRITE, LISTEN, TEMP, FACT_NOTIFY),
+    [TREE_LOAD] = RULE(SESSION, LOAD, TEMP, FACT_LOAD),
+    [TREE_LOCK] = RULE(WRITE, LOCK, TEMP, 0),
+    [TREE_UTILITY] = RULE(WRITE, UTILITY, TEMP, 0),
+};
+
+struct judge {
+    const struct catalog *catalog;
+    struct verdict verdict;
+    enum scope scope;
+    bool certain; // something speaks against a replica that no hint can talk away
+};
+
+static struct verdict verdict_of(enum verdict_kind kind, enum verdict_reason reason, uint32_t facts) {
+    return (struct verdict){.kind = (uint8_t)kind, .reason = (uint8_t)reason, .facts = facts};
+}
+
+// `certain` is false for what a hint may overrule.
+static void found(struct judge *j, enum verdict_kind kind, enum verdict_reason reason, uint32_t facts, bool certain) {
+    switch (j->scope) {
+    case SCOPE_TEMP: j->verdict.facts |= facts & FACT_TEMP; break;
+    case SCOPE_FACTS: j->verdict.facts |= facts; break;
+    case SCOPE_ALL:
+        j->verdict = verdict_join(j->verdict, verdict_of(kind, reason, facts));
+        j->certain |= certain;
+        break;
+    }
+}
+
+static void found_users_own(struct judge *j, enum catalog_volatility volatility) {
+    if (volatility == CATALOG_VOLATILE)
+        found(j, VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION, 0, false);
+    else if (volatility == CATALOG_UNKNOWN)
+        found(j, VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION, 0, false);
+}
+
+static void found_builtin(struct judge *j, struct builtin b) {
+    switch (b.class) {
+    case BUILTIN_UNKNOWN:
+    case BUILTIN_HARMLESS: break;
+    case BUILTIN_WRITE: found(j, VERDICT_WRITE, VERDICT_REASON_WRITE_FUNCTION, b.facts, true); break;
+    case BUILTIN_PRIMARY: found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_FUNCTION, b.facts, true); break;
+    case BUILTIN_SESSION: found(j, VERDICT_SESSION, VERDICT_REASON_SESSION_FUNCTION, b.facts, true); break;
+    case BUILTIN_LOCK: found(j, VERDICT_WRITE, VERDICT_REASON_ADVISORY_LOCK, b.facts, true); break;
+    }
+}
+
+static enum catalog_volatility users_function(const struct judge *j, const struct tree_event *e) {
+    return j->catalog ? catalog_function(j->catalog, e->schema, e->name, e->n_args) : CATALOG_UNKNOWN;
+}
+
+static void saw_call(struct judge *j, const struct tree_event *e) {
+    struct builtin b = builtin_function(e->schema, e->name);
+    if (b.facts & FACT_SET) {
+        if (tree_arg_is_true(e, 2, "is_local")) b.facts = FACT_SET_LOCAL;
+        if (tree_args_name_temp(e)) b.facts |= FACT_TEMP; // a search_path that makes new tables temporary
+    }
+    found_builtin(j, b);
+    // One of pg_temp has been seen as such, and PostgreSQL finds it only by that schema.
+    if (builtin_schema_is_temp(e->schema)) return;
+    enum catalog_volatility users = users_function(j, e);
+    // A built-in name may be a user's too: which of them is meant depends on types that are not known here.
+    if (b.class != BUILTIN_UNKNOWN && users == CATALOG_UNKNOWN) return;
+    found_users_own(j, users);
+}
+
+// Most often it is a column, so that no function of the name means nothing.
+static void saw_field(struct judge *j, const struct tree_event *e) {
+    found_builtin(j, builtin_function(e->schema, e->name));
+    if (users_function(j, e) == CATALOG_VOLATILE) found_users_own(j, CATALOG_VOLATILE);
+}
+
+static void saw_operator(struct judge *j, const struct tree_event *e) {
+    if (span_is(e->schema, "pg_catalog")) return;
+    if (j->catalog) {
+        if (catalog_operator_is_volatile(j->catalog, e->schema, e->name)) found_users_own(j, CATALOG_VOLATILE);
+    } else if (e->schema.len > 0 || !builtin_operator(e->name)) {
+        found_users_own(j, CATALOG_UNKNOWN);
+    }
+}
+
+static void saw_sample(struct judge *j, const struct tree_event *e) {
+    if (e->schema.len == 0 && (span_is(e->name, "system") || span_is(e->name, "bernoulli"))) return;
+    // The method is a function with one argument, of type internal.
+    struct tree_event method = *e;
+    method.n_args = 1;
+    found_users_own(j, users_function(j, &method));
+}
+
+static void saw_relation(struct judge *j, const struct tree_event *e) {
+    bool settings = builtin_relation_is_settings(e->schema, e->name);
+    if (settings || builtin_relation_is_primary(e->schema, e->name) ||
+        (j->catalog && catalog_relation_is_primary(j->catalog, e->schema, e->name)))
+        found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, settings ? FACT_SHOW : 0, true);
+}
+
+static void saw_change(struct judge *j, const struct tree_event *e) {
+    // A rule turns an UPDATE of pg_settings into set_config().
+    uint32_t facts = builtin_relation_is_settings(e->schema, e->name) ? FACT_SET : 0;
+    found(j, VERDICT_WRITE, VERDICT_REASON_MODIFYING_CTE, facts, true);
+}
+
+static void on_event(void *arg, const struct tree_event *e) {
+    struct judge *j = arg;
+    switch (e->type) {
+    case TREE_SAW_CALL: saw_call(j, e); break;
+    case TREE_SAW_FIELD: saw_field(j, e); break;
+    case TREE_SAW_OPERATOR: saw_operator(j, e); break;
+    case TREE_SAW_SAMPLE: saw_sample(j, e); break;
+    case TREE_SAW_RELATION: saw_relation(j, e); break;
+    case TREE_SAW_CHANGE: saw_change(j, e); break;
+    case TREE_SAW_ROW_LOCK: found(j, VERDICT_WRITE, VERDICT_REASON_ROW_LOCK, 0, true); break;
+    case TREE_SAW_INTO: found(j, VERDICT_WRITE, VERDICT_REASON_SELECT_INTO, FACT_DDL, true); break;
+    case TREE_SAW_EXECUTE: found(j, VERDICT_WRITE, VERDICT_REASON_PREPARED, FACT_EXECUTE, true); break;
+    case TREE_SAW_TEMP: found(j, VERDICT_WRITE, VERDICT_REASON_TEMP, FACT_TEMP, true); break;
+    }
+}
+
+static struct rule statement_rule(const struct tree_statement *s) {
+    struct rule rule = rules[s->type];
+    if (s->type == TREE_EXPLAIN && s->inner != TREE_SELECT)
+        rule = (struct rule)RULE(WRITE, EXPLAIN_WRITE, FACTS, s->inner == TREE_CREATE_AS ? FACT_DDL : 0);
+    else if (s->type == TREE_COPY_OUT && s->inner == TREE_CHANGE)
+        rule = (struct rule)RULE(WRITE, DML, FACTS, FACT_COPY_OUT);
+    return rule;
+}
+
+// The verdict of one statement. *certain is set when a hint cannot make it a read.
+static struct verdict statement_verdict(const struct tree *t, size_t at, const struct catalog *catalog, bool *certain) {
+    struct tree_statement s = tree_statement(t, at);
+    struct rule rule = statement_rule(&s);
+    struct judge j = {
+        .catalog = catalog,
+        .verdict = verdict_of(rule.kind, rule.reason, rule.facts),
+        .scope = rule.scope,
+        .certain = rule.kind != VERDICT_READ,
+    };
+    if (s.names_temp) j.verdict.facts |= FACT_TEMP;
+    if (tree_walk(t, at, on_event, &j) != TREE_OK) {
+        *certain = true;
+        return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_DEEP, 0);
+    }
+    if (!s.executes) j.verdict.facts &= FACT_TEMP;
+    if (j.verdict.reason == VERDICT_REASON_DDL && (j.verdict.facts & FACT_TEMP)) j.verdict.reason = VERDICT_REASON_TEMP;
+    *certain |= j.certain;
+    return j.verdict;
+}
+
+static struct verdict with_hint(struct verdict v, unsigned hints, bool certain) {
+    if (hints & LEX_HINT_PRIMARY) {
+        if (v.kind == VERDICT_READ) return verdict_of(VERDICT_WRITE, VERDICT_REASON_HINT_PRIMARY, v.facts);
+    } else if ((hints & LEX_HINT_REPLICA) && !certain) {
+        return verdict_of(VERDICT_READ, VERDICT_REASON_HINT_REPLICA, v.facts);
+    }
+    return v;
+}
+
+struct verdict classify(struct span sql, const struct classify_options *options) {
+    if (sql.len > options->max_length) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_LONG, 0);
+    struct tree *t = NULL;
+    enum tree_status status = tree_parse(sql, &t);
+    if (status == TREE_TOO_DEEP) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_DEEP, 0);
+    if (status != TREE_OK) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_SYNTAX, 0);
+    size_t count = tree_count(t);
+    struct verdict v = verdict_of(VERDICT_READ, VERDICT_REASON_EMPTY, 0);
+    bool certain = false;
+    for (size_t i = 0; i < count; i++) {
+        struct verdict one = statement_verdict(t, i, options->catalog, &certain);
+        v = i == 0 ? one : verdict_join(v, one);
+    }
+    tree_free(t);
+    if (count == 0) return v;
+    if (count > 1) v.facts |= FACT_MULTI;
+    return with_hint(v, tree_hints(sql), certain);
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: ISC
+//
+// parser/tree.h: PostgreSQL's grammar, reduced to what decides a verdict.
+//
+// The only door to libpg_query. A text becomes statements, each with a type; walking a statement reports what occurs
+// anywhere in it, however deep: calls, operators, relations, row locks, changes in WITH, temporary schemas. What that
+// means is not decided here. Literals are never looked at, but for the few that are asked for by name: masked texts
+// lean on it. Call on a thread with a big stack (64 MiB): the parser recurses with the text.
+#ifndef PGSTEER_PARSER_TREE_H
+#define PGSTEER_PARSER_TREE_H
+
+#include "base/span.h"
+
+// What a statement is. Types that differ only by an option are told apart here.
+enum tree_type {
+    TREE_OTHER,    // a statement that has no row here
+    TREE_SELECT,   // SELECT, VALUES, TABLE
+    TREE_CHANGE,   // INSERT, UPDATE, DELETE, MERGE
+    TREE_CONTENTS, // TRUNCATE, REFRESH MATERIALIZED VIEW
+    TREE_DDL,
+    TREE_CREATE_AS, // CREATE TABLE AS, CREATE MATERIALIZED VIEW
+    TREE_EXPLAIN,
+    TREE_COPY_IN,     // COPY ... FROM STDIN
+    TREE_COPY_OUT,    // COPY ... TO STDOUT
+    TREE_COPY_SERVER, // COPY with a file or program of the server
+    TREE_CALL,        // CALL, DO
+    TREE_BEGIN,
+    TREE_BEGIN_READ_ONLY,
+    TREE_END,       // COMMIT, ROLLBACK
+    TREE_END_CHAIN, // ... AND CHAIN
+    TREE_SAVEPOINT, // SAVEPOINT, RELEASE, ROLLBACK TO
+    TREE_PREPARE_TRANSACTION,
+    TREE_FINISH_PREPARED, // COMMIT PREPARED, ROLLBACK PREPARED
+    TREE_SET,
+    TREE_SET_LOCAL, // also SET TRANSACTION and SET CONSTRAINTS
+    TREE_RESET,
+    TREE_RESET_ALL,
+    TREE_SHOW,
+    TREE_DISCARD,
+    TREE_DISCARD_ALL,
+    TREE_PREPARE,
+    TREE_EXECUTE,
+    TREE_DEALLOCATE,
+    TREE_DEALLOCATE_ALL,
+    TREE_DECLARE,
+    TREE_DECLARE_HOLD,
+    TREE_CURSOR, // FETCH, MOVE, CLOSE
+    TREE_LISTEN,
+    TREE_UNLISTEN,
+    TREE_NOTIFY,
+    TREE_LOAD,
+    TREE_LOCK,
+    TREE_UTILITY, // VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT, ALTER SYSTEM
+    TREE_TYPES
+};
+
+struct tree_statement {
+    enum tree_type type;
+    enum tree_type inner; // of the statement that EXPLAIN, COPY, PREPARE, DECLARE or CREATE AS holds; else TREE_OTHER
+    bool executes;        // false for EXPLAIN without ANALYZE
+    bool names_temp;      // SET with a value that names pg_temp
+};
+
+enum tree_event_type {
+    TREE_SAW_CALL,     // of the function `schema.name` with n_args arguments
+    TREE_SAW_FIELD,    // x.name, which calls the function `name` where x has no such column
+    TREE_SAW_OPERATOR, // `schema.name`
+    TREE_SAW_SAMPLE,   // TABLESAMPLE name (...)
+    TREE_SAW_RELATION, // `schema.name`, or the name of a WITH query
+    TREE_SAW_CHANGE,   // INSERT, UPDATE, DELETE or MERGE of the relation `schema.name`
+    TREE_SAW_ROW_LOCK,
+    TREE_SAW_INTO,
+    TREE_SAW_EXECUTE, // EXECUTE in CREATE AS or EXPLAIN
+    TREE_SAW_TEMP,    // something of pg_temp, or made TEMPORARY
+};
+
+struct tree_event {
+    enum tree_event_type type;
+    struct span schema, name; // empty when there is none; good while the tree is
+    int n_args;
+    const void *node; // for tree_arg_is_true
+};
+
+enum tree_status {
+    TREE_OK,
+    TREE_SYNTAX,  // the grammar does not know it
+    TREE_TOO_DEEP // nested too deeply to be looked at
+};
+
+struct tree;
+
+// Parses `sql`, which needs no NUL at its end; one inside is TREE_SYNTAX. The caller frees *out, set only if TREE_OK.
+enum tree_status tree_parse(struct span sql, struct tree **out);
+void tree_free(struct tree *t);
+size_t tree_count(const struct tree *t);
+struct tree_statement tree_statement(const struct tree *t, size_t at);
+// Reports the events of one statement in the order of the grammar's fields. TREE_TOO_DEEP stops half-way.
+enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *arg, const struct tree_event *e),
+                           void *arg);
+
+// Of a TREE_SAW_CALL: whether the argument number `at` (from 0), or the one given as `name => ...`, is the constant
+// TRUE.
+bool tree_arg_is_true(const struct tree_event *e, int at, const char *name);
+// Of a TREE_SAW_CALL: whether an argument is a string constant that contains pg_temp.
+bool tree_args_name_temp(const struct tree_event *e);
+
+// The hints (enum lex_hint, OR-ed) in the comments of a text that parses.
+unsigned tree_hints(struct span sql);
+
+#endif
