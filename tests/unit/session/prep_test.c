@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: ISC
+// tests/unit/session/prep_test.c: names of prepared statements between a client and server connections.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+// cmocka wants the above first
+#include <cmocka.h>
+
+#include "router/session/pipeline.h"
+#include "router/session/prep.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+#include "router/wire/reply.h"
+
+struct side {
+    uint32_t next_id;
+    struct statements *statements;
+    struct prep_client client;
+    struct prep_server server;
+    struct pipeline due;
+    struct buf out, in;
+};
+
+static struct side *setup(struct side *s) {
+    *s = (struct side){.out = buf_make(1 << 20), .in = buf_make(1 << 20)};
+    s->statements = statements_new(&s->next_id, 2);
+    prep_client_init(&s->client);
+    prep_server_init(&s->server);
+    pipeline_init(&s->due);
+    return s;
+}
+
+static void teardown(struct side *s) {
+    pipeline_fini(&s->due);
+    prep_client_fini(&s->client);
+    prep_server_fini(&s->server);
+    statements_free(s->statements); // finds that no reference is left
+    buf_release(&s->out);
+    buf_release(&s->in);
+}
+
+// Messages a client might send, into `in`.
+static void parse(struct side *s, const char *name, const char *sql) {
+    request_parse(&s->in, span_str(name), span_str(sql), span_of("\0\0", 2));
+}
+static void bind(struct side *s, const char *statement) {
+    size_t at = buf_msg_begin(&s->in, FE_BIND);
+    buf_put_cstr(&s->in, "");
+    buf_put_cstr(&s->in, statement);
+    buf_put(&s->in, "\0\0\0\0\0\0", 6);
+    buf_msg_end(&s->in, at);
+}
+static void target(struct side *s, char type, char kind, const char *name) {
+    size_t at = buf_msg_begin(&s->in, type);
+    buf_put_u8(&s->in, (uint8_t)kind);
+    buf_put_cstr(&s->in, name);
+    buf_msg_end(&s->in, at);
+}
+static void sync_(struct side *s) { request_sync(&s->in); }
+
+static void rewrite_at_most(struct side *s, size_t max_server) {
+    struct prep_rewrite r = {.client = &s->client, .server = &s->server, .statements = s->statements,
+                             .due = &s->due, .out = &s->out, .max_server = max_server};
+    buf_clear(&s->out);
+    prep_rewrite(&r, buf_span(&s->in));
+    buf_clear(&s->in);
+}
+static void rewrite(struct side *s) { rewrite_at_most(s, 1000); }
+
+// What goes to the server, in short: P(name:sql) B(name) D(name) C(name) S.
+static const char *sent(struct side *s) {
+    static char text[4096];
+    size_t len = 0;
+    struct frame f;
+    struct msg_parse p;
+    struct msg_bind b;
+    struct msg_target t;
+    for (struct span in = buf_span(&s->out); in.len; in = span_from(in, f.total)) {
+        assert_int_equal(frame_next(FRAME_FROM_CLIENT, in, &f, NULL), WIRE_OK);
+        struct span name = {0}, sql = {0};
+        if (f.type == FE_PARSE && msg_parse(f.payload, &p)) name = p.name, sql = p.query;
+        if (f.type == FE_BIND && msg_bind(f.payload, &b)) name = b.statement;
+        if ((f.type == FE_DESCRIBE || f.type == FE_CLOSE) && msg_target(f.payload, &t)) name = t.name;
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s%c", len ? " " : "", f.type);
+        if (name.ptr) len += (size_t)snprintf(text + len, sizeof text - len, "(%.*s", (int)name.len, name.ptr);
+        if (sql.ptr) len += (size_t)snprintf(text + len, sizeof text - len, ":%.*s", (int)sql.len, sql.ptr);
+        if (name.ptr) len += (size_t)snprintf(text + len, sizeof text - len, ")");
+    }
+    text[len] = '\0';
+    return text;
+}
+
+// What is due, in short: a letter of PBDECSQ each, upper case forwarded, lower case swallowed, `*` before invented.
+static const char *due(struct side *s) {
+    static char text[256];
+    size_t len = 0;
+    for (uint32_t i = 0; i < s->due.count; i++) {
+        const struct reply *r = pipeline_at(&s->due, i);
+        char letter = "QPBDECS"[r->kind];
+        if (r->kind == REPLY_CLOSE) letter = 'C';
+        if (r->action == REPLY_INVENT) text[len++] = '*';
+        text[len++] = r->action == REPLY_SWALLOW ? (char)(letter + 32) : letter;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static void answered(struct side *s) {
+    while (!pipeline_is_empty(&s->due)) pipeline_pop(&s->due);
+}
+
+static void a_name_follows_its_client(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    bind(&s, "a");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) B(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "PBS");
+    answered(&s);
+    // Another connection lacks it: it is prepared there first.
+    prep_server_fini(&s.server);
+    bind(&s, "a");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) B(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "pBS");
+    answered(&s);
+    bind(&s, "a");
+    target(&s, FE_DESCRIBE, 'S', "a");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "B(pgsteer_1_0) D(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "BDS");
+    teardown(&s);
+}
+
+static void one_text_is_prepared_once(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct prep_client first = s.client; // another client, with the same text, on the same connection
+    prep_client_init(&s.client);
+    parse(&s, "b", "SELECT 1");
+    bind(&s, "b");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "B(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "*PBS");
+    assert_int_equal(statements_count(s.statements), 1);
+    prep_client_fini(&first);
+    teardown(&s);
+}
+
+static void the_unnamed_one_is_never_anothers(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "", "SELECT 1");
+    bind(&s, "");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(:SELECT 1) B() S");
+    answered(&s);
+    // Used again later: by a name of ours, since the server's unnamed one may be another client's by now.
+    bind(&s, "");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) B(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "pBS");
+    answered(&s);
+    // Closed: there is none, and none of anybody's is reached.
+    target(&s, FE_CLOSE, 'S', "");
+    bind(&s, "");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "B(pgsteer_0_0) S");
+    assert_string_equal(due(&s), "*CBS");
+    teardown(&s);
+}
+
+static void names_of_ours_cannot_be_used(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    bind(&s, "pgsteer_1_0");
+    bind(&s, "unknown");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "B(pgsteer_0_0) B(unknown) S");
+    teardown(&s);
+}
+
+static void a_taken_name_is_refused_by_the_server(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    parse(&s, "a", "SELECT 2");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) P(pgsteer_1_0:SELECT 2) S");
+    pipeline_pop(&s.due);
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_string_equal(due(&s), "S");
+    assert_int_equal(prep_client_find(&s.client, span_str("a"))->id, 1); // the first stays
+    teardown(&s);
+}
+
+static void an_error_takes_names_back(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "kept", "SELECT 0");
+    parse(&s, "", "SELECT 9");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct statement *unnamed = prep_client_find(&s.client, span_str(""));
+    parse(&s, "wrong", "SELEC 1");
+    parse(&s, "skipped", "SELECT 2");
+    parse(&s, "", "SELECT 3");
+    target(&s, FE_CLOSE, 'S', "kept");
+    sync_(&s);
+    bind(&s, "kept");
+    sync_(&s);
+    rewrite(&s);
+    assert_null(prep_client_find(&s.client, span_str("kept")));
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("wrong")));
+    assert_null(prep_client_find(&s.client, span_str("skipped")));
+    assert_non_null(prep_client_find(&s.client, span_str("kept")));
+    assert_ptr_equal(prep_client_find(&s.client, span_str("")), unnamed);
+    assert_int_equal(prep_server_count(&s.server), 1); // only `kept`
+    assert_string_equal(due(&s), "SBS");
+    teardown(&s);
+}
+
+static void a_failed_parse_leaves_no_unnamed_one(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "", "SELECT 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    parse(&s, "", "SELEC 2");
+    rewrite(&s);
+    assert_false(prep_fail(&s.client, &s.server, &s.due)); // no Sync yet: what follows is skipped too
+    assert_null(prep_client_find(&s.client, span_str("")));
+    assert_true(pipeline_is_empty(&s.due));
+    teardown(&s);
+}
+
+static void the_oldest_makes_room(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    parse(&s, "b", "SELECT 2");
+    bind(&s, "a");
+    rewrite_at_most(&s, 2);
+    answered(&s);
+    parse(&s, "c", "SELECT 3");
+    sync_(&s);
+    rewrite_at_most(&s, 2);
+    assert_string_equal(sent(&s), "C(pgsteer_2_0) P(pgsteer_3_0:SELECT 3) S");
+    assert_string_equal(due(&s), "cPS");
+    assert_int_equal(prep_server_count(&s.server), 2);
+    // Had the server never got to the Close, it would hold it still.
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_true(prep_server_has(&s.server, prep_client_find(&s.client, span_str("b"))));
+    teardown(&s);
+}
+
+static void after_deallocate_all_names_are_new(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    rewrite(&s);
+    answered(&s);
+    prep_server_forget_all(&s.server);
+    bind(&s, "a");
+    rewrite(&s);
+    assert_string_equal(sent(&s), "P(pgsteer_1_1:SELECT 1) B(pgsteer_1_1)");
+    teardown(&s);
+}
+
+static void deallocate_of_a_parsed_name(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "_pg3_0", "SELECT 1");
+    rewrite(&s);
+    answered(&s);
+    parse(&s, "", "DEALLOCATE _pg3_0");
+    bind(&s, "");
+    struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
+                             .out = &s.out, .deallocates = true};
+    buf_clear(&s.out);
+    prep_rewrite(&r, buf_span(&s.in));
+    assert_string_equal(sent(&s), "P(pgsteer_0_0:) P(:DEALLOCATE pgsteer_0_0) B()");
+    assert_string_equal(due(&s), "pPB");
+    assert_null(prep_client_find(&s.client, span_str("_pg3_0")));
+    teardown(&s);
+}
+
+static void deallocate_names_are_read_as_sql(void **state) {
+    static const struct {
+        const char *sql, *name;
+    } cases[] = {
+        {"DEALLOCATE a", "a"},          {"deallocate prepare FooBar ;", "foobar"}, {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
+        {"DEALLOCATE PREPARE", "prepare"}, {"DEALLOCATE ALL", NULL},               {"DEALLOCATE \"all\"", "all"},
+        {"DEALLOCATE PREPARE ALL", NULL},  {"DEALLOCATE a; SELECT 1", NULL},       {"DEALLOCATE", NULL},
+        {"SELECT 1", NULL},                {"DEALLOCATE \"open", NULL},            {"DEALLOCATE a b", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < countof(cases); i++) {
+        char name[32];
+        size_t len;
+        bool got = prep_deallocate_name(span_str(cases[i].sql), name, sizeof name, &len);
+        assert_int_equal(got, cases[i].name != NULL);
+        if (got) assert_string_equal(name, cases[i].name);
+    }
+}
+
+static void errors_speak_of_the_clients_name(void **state) {
+    (void)state;
+    struct buf in = buf_make(1000), out = buf_make(1000);
+    struct fault f;
+    fault_set(&f, "26000", "prepared statement \"pgsteer_7_0\" does not exist");
+    reply_error(&in, false, &f);
+    struct msg_error e;
+    assert_true(prep_rename_error(buf_span(&in), "mine", &out));
+    msg_error(span_from(buf_span(&out), 5), &e);
+    assert_true(span_is(e.message, "prepared statement \"mine\" does not exist"));
+    assert_int_equal(span_u32(out.data + 1), buf_len(&out) - 1);
+    buf_clear(&out);
+    assert_true(prep_rename_error(buf_span(&in), NULL, &out));
+    msg_error(span_from(buf_span(&out), 5), &e);
+    assert_true(span_is(e.message, "unnamed prepared statement does not exist"));
+    buf_clear(&in);
+    buf_clear(&out);
+    fault_set(&f, "42P01", "relation \"pgsteer\" does not exist");
+    reply_error(&in, false, &f);
+    assert_false(prep_rename_error(buf_span(&in), "mine", &out));
+    assert_int_equal(buf_len(&out), 0);
+    buf_release(&in);
+    buf_release(&out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_name_follows_its_client),
+        cmocka_unit_test(one_text_is_prepared_once),
+        cmocka_unit_test(the_unnamed_one_is_never_anothers),
+        cmocka_unit_test(names_of_ours_cannot_be_used),
+        cmocka_unit_test(a_taken_name_is_refused_by_the_server),
+        cmocka_unit_test(an_error_takes_names_back),
+        cmocka_unit_test(a_failed_parse_leaves_no_unnamed_one),
+        cmocka_unit_test(the_oldest_makes_room),
+        cmocka_unit_test(after_deallocate_all_names_are_new),
+        cmocka_unit_test(deallocate_of_a_parsed_name),
+        cmocka_unit_test(deallocate_names_are_read_as_sql),
+        cmocka_unit_test(errors_speak_of_the_clients_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
