@@ -56,7 +56,8 @@
     X(SERVER_PROTOCOL, "server_protocol_violation")                                                                   \
     X(CLIENT_LOST, "client_connection_lost")                                                                          \
     X(IDLE_TIMEOUT, "idle_timeout")                                                                                   \
-    X(NO_DESCRIPTORS, "no_file_descriptors")
+    X(NO_DESCRIPTORS, "no_file_descriptors")                                                                          \
+    X(SHUTDOWN, "shutting_down")
 
 enum stat_counter {
 #define X(id, name, help) STAT_##id,

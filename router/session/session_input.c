@@ -363,6 +363,7 @@ static bool scan(struct session *s, struct span in) {
         client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);
     }
     s->ready = got == REQUEST_READY;
+    s->client.wants_more = got == REQUEST_MORE;
     return s->ready;
 }
 

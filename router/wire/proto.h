@@ -92,6 +92,7 @@ enum {
 enum {
     PROTO_STARTUP_MAX = 10000,          // MAX_STARTUP_PACKET_LENGTH
     PROTO_AUTH_MAX = 65535,             // PG_MAX_AUTH_TOKEN_LENGTH: passwords and SASL responses
+    PROTO_SASL_MAX = 1024,              // PG_MAX_SASL_MESSAGE_LENGTH
     PROTO_AUTH_REQUEST_MAX = 2000,      // libpq's bound for Authentication messages
     PROTO_HEADER_LEN = 5,               // type and length
     PROTO_SMALL_MAX = 10000,            // PQ_SMALL_MESSAGE_LIMIT
