@@ -56,7 +56,7 @@ static inline void run_turns(struct test_loop *l, int n) {
 // The loop must be empty by then: a handle that was not closed is a leak.
 static inline void test_loop_fini(struct test_loop *l) {
     uv_close((uv_handle_t *)&l->watchdog, NULL);
-    uv_run(&l->loop, UV_RUN_DEFAULT);
+    run_turns(l, 10);
     assert_int_equal(uv_loop_close(&l->loop), 0);
 }
 

@@ -359,6 +359,27 @@ static void last_words_arrive_although_bytes_are_unread(void **state) {
     close(fds[1]);
 }
 
+static void a_flush_at_the_close_sends_what_the_kernel_takes(void **state) {
+    (void)state;
+    int fds[2];
+    make_pair(fds);
+    struct end e;
+    end_open(&e, &loop, fds[0]);
+    uint8_t *p = pattern_new(4 << 20);
+    assert_true(stream_write(&e.stream, p, 4 << 20));
+    struct buf got = buf_make(8 << 20);
+    read_all(fds[1], &got); // room again, which the loop has not seen yet
+    size_t before = buf_len(&got);
+    stream_close(&e.stream, true);
+    read_all(fds[1], &got);
+    assert_true(buf_len(&got) > before);
+    assert_pattern(buf_span(&got));
+    RUN_UNTIL(&loop, e.closed);
+    close(fds[1]);
+    buf_release(&got);
+    mem_free(p);
+}
+
 static void close_on(struct end *e, const char *event) {
     (void)event;
     stream_close(&e->stream, false);
@@ -538,6 +559,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_queue_that_cannot_be_sent_fails_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_drops_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(last_words_arrive_although_bytes_are_unread, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_flush_at_the_close_sends_what_the_kernel_takes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_callback_may_close, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connecting_is_told_later_and_sends_what_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_answers, set_up, tear_down),
