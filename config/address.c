@@ -7,14 +7,14 @@
 #include <strings.h>
 
 bool address_next(const char **p, char item[ADDRESS_MAX]) {
-    if (!*p) return false;
+    if (!**p) return false;
     const char *from = *p + strspn(*p, " \t"), *comma = strchr(from, ',');
     size_t len = comma ? (size_t)(comma - from) : strlen(from);
     while (len > 0 && (from[len - 1] == ' ' || from[len - 1] == '\t')) len--;
     if (len >= ADDRESS_MAX) len = 0;
     memcpy(item, from, len);
     item[len] = '\0';
-    *p = comma ? comma + 1 : NULL;
+    *p = comma ? comma + 1 : from + strlen(from);
     return true;
 }
 

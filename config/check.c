@@ -36,8 +36,8 @@ static void check_required(struct load *l) {
     for (size_t i = 0; i < l->n_sections; i++) {
         const struct section *s = l->sections[i];
         const struct option *o;
-        for (size_t k = 0; (o = options_describe(k)) != NULL; k++) {
-            if (o->section != s->kind || !(o->flags & OPTION_REQUIRED) || s->given[k].kind != ORIGIN_DEFAULT) continue;
+        for (size_t k = 0; !s->refused && (o = options_describe(k)) != NULL; k++) {
+            if (o->section != s->kind || !(o->flags & OPTION_REQUIRED) || section_is_given(s, o->key)) continue;
             char heading[HEADING_MAX];
             bool named = s->name[0] != '\0';
             load_error(l, s->origin, named ? section_describe(s, heading, sizeof heading) : NULL, "%s is missing",
@@ -86,7 +86,7 @@ static void check_order(struct load *l) {
 
 static bool lists_address(const char *list, const char *wanted) {
     char item[ADDRESS_MAX];
-    while (list[0] && address_next(&list, item))
+    while (address_next(&list, item))
         if (!strcmp(item, "*") || !strcmp(item, wanted)) return true;
     return false;
 }
@@ -95,7 +95,7 @@ static void check_listen(struct load *l) {
     const struct config *c = l->config;
     const char *list = c->listen_addr;
     char item[ADDRESS_MAX];
-    while (c->listen_addr[0] && address_next(&list, item))
+    while (address_next(&list, item))
         if (strcmp(item, "*") != 0 && !address_is_valid(item))
             section_error(l, top(l), "listen_addr", "\"%s\" is not an address", item);
     if (!c->listen_addr[0] && !c->unix_socket_dir[0])
@@ -115,7 +115,7 @@ static void check_listen(struct load *l) {
 // The first address that others can reach, written to `item`; NULL when there is none.
 static const char *find_public_address(const struct config *c, char item[ADDRESS_MAX]) {
     const char *list = c->listen_addr;
-    while (c->listen_addr[0] && address_next(&list, item))
+    while (address_next(&list, item))
         if (!address_is_loopback(item)) return item;
     return NULL;
 }
@@ -214,16 +214,15 @@ static void load_users(struct load *l) {
 // One side's certificate and key.
 static void check_tls_side(struct load *l, const char *mode_key, enum sslmode mode, const char *const keys[3],
                            const char *const values[3], bool need_cert) {
-    static const char *const modes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
     enum { CERT, KEY, CA };
     if (!values[CERT][0] != !values[KEY][0]) {
         const char *have = values[CERT][0] ? keys[CERT] : keys[KEY], *lack = values[CERT][0] ? keys[KEY] : keys[CERT];
         section_error(l, top(l), have, "needs %s as well", lack);
     } else if (need_cert && mode != SSLMODE_DISABLE && !values[CERT][0]) {
-        section_error(l, top(l), mode_key, "%s needs %s and %s", modes[mode], keys[CERT], keys[KEY]);
+        section_error(l, top(l), mode_key, "%s needs %s and %s", value_sslmode.words[mode], keys[CERT], keys[KEY]);
     }
     if (mode >= SSLMODE_VERIFY_CA && !values[CA][0])
-        section_error(l, top(l), mode_key, "%s needs %s", modes[mode], keys[CA]);
+        section_error(l, top(l), mode_key, "%s needs %s", value_sslmode.words[mode], keys[CA]);
 }
 
 static void check_tls(struct load *l) {
@@ -275,6 +274,14 @@ static void check_host(struct load *l, const struct section *s) {
     }
 }
 
+// pgsteer as one of its own servers would send each statement round and round.
+static bool is_itself(const struct config *c, const struct server_config *server) {
+    if (server->port != c->listen_port) return false;
+    if (server->host[0] == '/') return !strcmp(server->host, c->unix_socket_dir);
+    return lists_address(c->listen_addr, server->host) &&
+           (address_is_loopback(server->host) || !lists_address(c->listen_addr, "*"));
+}
+
 // What a server must not have in common with an earlier one.
 static void check_against(struct load *l, const struct section *s, const struct section *earlier) {
     const struct server_config *a = s->object, *b = earlier->object;
@@ -293,6 +300,7 @@ static void check_servers(struct load *l) {
         n++;
         if (((const struct server_config *)s->object)->role == SERVER_ROLE_REPLICA) n_replicas++;
         check_host(l, s);
+        if (is_itself(l->config, s->object)) section_error(l, s, "host", "is where this listens itself");
         for (size_t k = 0; (earlier = next_section(l, OPTION_SECTION_SERVER, &k)) != s;) check_against(l, s, earlier);
     }
     struct origin nowhere = {ORIGIN_DEFAULT, 0};

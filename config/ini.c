@@ -21,8 +21,6 @@ struct reader {
 static void set_library_options(void) {
     static char comment_signs[] = ";#";
     ini_max_line = INI_LINE_MAX + 2; // a line's end and a NUL
-    ini_allow_multiline = false;
-    ini_allow_inline_comments = true;
     ini_inline_comment_prefixes = comment_signs;
 }
 
@@ -34,12 +32,12 @@ static void report(struct reader *r, const char *error) {
 static void read_heading(struct reader *r, char *text) {
     char *end = strchr(text, ']');
     if (!end) {
-        report(r, "a heading needs a ] at its end");
+        report(r, "the heading needs a ] at its end");
         return;
     }
     const char *rest = end + 1 + strspn(end + 1, " \t");
     if (*rest && *rest != ';' && *rest != '#') {
-        report(r, "only a comment may follow a heading");
+        report(r, "only a comment may follow the heading");
         return;
     }
     while (end > text + 1 && isspace((unsigned char)end[-1])) end--;
@@ -63,6 +61,7 @@ static bool next_line(struct reader *r, struct span *line) {
     if (r->line++ == 0 && line->len >= 3 && !memcmp(line->ptr, "\xef\xbb\xbf", 3)) *line = span_from(*line, 3);
     if (line->len && line->ptr[line->len - 1] == '\r') line->len--;
     while (line->len && is_blank(line->ptr[line->len - 1])) line->len--;
+    // libinih would take an indented line for a part of the one before.
     while (line->len && is_blank(line->ptr[0])) *line = span_from(*line, 1);
     return true;
 }
@@ -71,15 +70,16 @@ static bool next_line(struct reader *r, struct span *line) {
 static char *feed_line(char *to, int size, void *arg) {
     struct reader *r = arg;
     struct span line;
-    if (r->answer_due) report(r, "is neither a [section] nor key = value");
+    if (r->answer_due) report(r, "this line is neither a [section] nor key = value");
     r->answer_due = false;
     if (!next_line(r, &line)) return NULL;
     to[0] = '\0';
     const char *bad = value_bad_bytes(line);
-    if (line.len > INI_LINE_MAX || line.len + 1 > (size_t)size) bad = "is longer than 4000 bytes";
+    char sentence[80];
+    snprintf(sentence, sizeof sentence, "this line %s", bad ? bad : "is longer than 4000 bytes");
     _Static_assert(INI_LINE_MAX == 4000, "the sentence says so");
-    if (bad) {
-        report(r, bad);
+    if (bad || line.len > INI_LINE_MAX || line.len + 1 > (size_t)size) {
+        report(r, sentence);
         return to;
     }
     if (line.len == 0 || line.ptr[0] == ';' || line.ptr[0] == '#') return to;

@@ -149,6 +149,7 @@ static bool section_set_name(struct load *l, struct section *s, const char *name
         const struct section *other = l->sections[i];
         if (other == s || other->kind != s->kind || strcmp(other->name, name) != 0) continue;
         report_twin(l, other, s->origin);
+        s->refused = true;
         return false;
     }
     s->name = config_keep(l->config, mem_strdup(name));
@@ -340,8 +341,10 @@ static void read_server(struct load *l, struct section *s, const char *text, cha
             if (bad) load_error(l, s->origin, "name", "the server %s", bad);
         }
     }
-    if (r == WORDS_BAD) load_error(l, s->origin, NULL, "%s", why.text);
     mem_free(copy);
+    if (r == WORDS_END) return;
+    load_error(l, s->origin, NULL, "%s", why.text);
+    s->refused = true;
 }
 
 static void load_server(struct load *l, const char *text, size_t number) {
@@ -351,10 +354,10 @@ static void load_server(struct load *l, const char *text, size_t number) {
     size_t errors = l->errors->n;
     read_server(l, s, text, &name);
     const char *host = server->host;
-    if (!name)
+    if (!name && host[0])
         name = mem_printf(host[0] != '/' && strchr(host, ':') ? "[%s]:%lld" : "%s:%lld", host, (long long)server->port);
     // The name would only repeat what has been said.
-    if (l->errors->n == errors) (void)section_set_name(l, s, name);
+    if (name && l->errors->n == errors) (void)section_set_name(l, s, name);
     mem_free(name);
 }
 

@@ -26,6 +26,7 @@ struct origin {
 struct section {
     enum option_section kind;
     const char *name; // "" for [pgsteer]; the config's
+    bool refused;     // wrong as a whole: nothing more is said of it
     struct origin origin;
     void *object;         // the struct that the options write to
     struct origin *given; // by option_index: where each value came from
