@@ -46,7 +46,7 @@ static int stream_wanted(const struct stream *s) {
     int events = 0;
     if (!s->paused && !s->eof) events |= UV_READABLE;
     // Level-triggered: a socket is nearly always writable, so this is a call from the loop at its next turn.
-    if (!s->paused && s->more) events |= UV_WRITABLE;
+    if (!s->paused && (s->more || s->read_wants_write)) events |= UV_WRITABLE;
     if (s->paused && s->ops->hung_up && !s->hung_up) events |= UV_DISCONNECT;
     if (buf_len(&s->out) && !s->send_broken) events |= s->write_wants_read ? UV_READABLE : UV_WRITABLE;
     return events;
@@ -185,7 +185,8 @@ static bool stream_flush(struct stream *s) {
 static ssize_t read_tls(struct stream *s, void *to, size_t cap, struct fault *f) {
     size_t n = 0;
     enum tls_result r = tls_read(s->ssl, to, cap, &n, f);
-    s->more = r == TLS_WANT_WRITE || (r == TLS_DONE && tls_has_pending(s->ssl));
+    s->more = r == TLS_DONE && tls_has_pending(s->ssl);
+    s->read_wants_write = r == TLS_WANT_WRITE;
     switch (r) {
     case TLS_DONE: return (ssize_t)n;
     case TLS_WANT_READ:
@@ -216,7 +217,7 @@ ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f) {
     return n;
 }
 
-bool stream_has_pending(const struct stream *s) { return s->ssl && s->state == STREAM_OPEN && tls_has_pending(s->ssl); }
+bool stream_has_pending(const struct stream *s) { return s->more; }
 
 static void stream_announce(struct stream *s) {
     for (int round = 0; round < STREAM_ROUNDS; round++) {
@@ -241,6 +242,7 @@ static void stream_fail(struct stream *s, const struct fault *f) {
     stream_break(s);
     s->state = STREAM_FAILED;
     s->eof = true;
+    s->more = false;
     s->ops->failed(s, f);
 }
 
@@ -252,7 +254,8 @@ static void stream_fail_to_send(struct stream *s) {
 
 static void step_open(struct stream *s, int events) {
     // Reading comes first: when the peer has gone, its last words say why, and a failed send would only say that.
-    if (!s->paused && !s->eof && (events & UV_READABLE || s->more)) stream_announce(s);
+    bool read = events & UV_READABLE || s->more || (s->read_wants_write && events & UV_WRITABLE);
+    if (read && !s->paused && !s->eof) stream_announce(s);
     if (s->closing) return;
     if (s->paused && events & UV_DISCONNECT && s->ops->hung_up && !s->hung_up) {
         s->hung_up = true;
@@ -407,6 +410,7 @@ void stream_close(struct stream *s, bool flush_first) {
     s->closing = true;
     if (flush_first) stream_last_words(s);
     s->state = STREAM_CLOSED;
+    s->more = false;
     tls_free(s->ssl);
     s->ssl = NULL;
     buf_release(&s->out);

@@ -51,11 +51,11 @@ struct stream {
     uint8_t state;           // enum stream_state
     uint8_t handshake_wants; // the event the TLS handshake waits for
     bool paused, closing;
-    bool eof;         // the peer has sent its last byte
-    bool send_broken; // nothing can be sent any more; what has come can still be read
-    bool hung_up;     // has been told
-    bool more;        // TLS holds bytes, or wants to write before it can read: no readable event will tell
-    bool write_wants_read;
+    bool eof;                                // the peer has sent its last byte
+    bool send_broken;                        // nothing can be sent any more; what has come can still be read
+    bool hung_up;                            // has been told
+    bool more;                               // TLS holds bytes of which no readable event will tell
+    bool read_wants_write, write_wants_read; // TLS
 };
 
 // Takes an accepted, non-blocking socket. Reading starts at once. On failure the fd is closed and no callback follows.
@@ -76,7 +76,7 @@ bool stream_is_tls(const struct stream *s);
 // > 0: bytes read. 0: nothing now. -1: end of file. -2: error, `f` filled (08006). Never more than one recv(2) or
 // SSL_read.
 NODISCARD ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f);
-// True when TLS holds bytes that have been received and not read.
+// True when TLS holds bytes that can be read now.
 bool stream_has_pending(const struct stream *s);
 
 // Sends or queues all of it; before `ready` it is queued. False: nothing can be sent any more (the owner closes, and

@@ -42,7 +42,7 @@ NODISCARD enum tls_result tls_read(struct ssl_st *ssl, void *to, size_t cap, siz
 // TLS_DONE: the first `*n` bytes were taken, as one record. After TLS_WANT_* the next call must begin with the same
 // bytes, at any address, and give at least as many.
 NODISCARD enum tls_result tls_write(struct ssl_st *ssl, const void *from, size_t len, size_t *n, struct fault *f);
-// Bytes have been received and not been read by the owner; a part of a record counts.
+// Bytes have been received and not been read; a part of a record counts.
 bool tls_has_pending(const struct ssl_st *ssl);
 // Says close_notify, as far as the kernel takes it at once.
 void tls_goodbye(struct ssl_st *ssl);
