@@ -91,7 +91,8 @@ def pytest(results, folder, part, preset, args, extra):
         return
     step(f"{part.capitalize()} tests ({preset}{', full' if args.full else ''})")
     report = os.path.join(folder, f"{part}-{preset}.xml")
-    run("/usr/bin/python3", "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{part}", *extra,
+    run("/usr/bin/python3", "-m", "pytest", "-q", f"--junitxml={report}", f"--basetemp={folder}/tmp",
+        f"tests/{part}", *extra,
         *(["--full"] if args.full else []),
         env={**os.environ, "PGSTEER_BIN": os.path.join(ROOT, "build", preset, "pgsteer")})
     results.read(report, f"{part} ({preset})")
