@@ -109,9 +109,16 @@ static void on_refresh_database(void *arg, const char *name) {
     struct worker *w = arg;
     w->ops.refresh_database(w->ops.arg, name);
 }
+static void count_verdicts(struct worker *w) {
+    struct verdicts_stats now = databases_stats(&w->env.databases);
+    atomic_store_explicit(&w->stats.counters[STAT_VERDICT_HITS], now.hits, memory_order_relaxed);
+    atomic_store_explicit(&w->stats.counters[STAT_VERDICT_MISSES], now.misses, memory_order_relaxed);
+}
+
 static void on_tick(void *arg) {
     struct worker *w = arg;
     sessions_tick(&w->env);
+    count_verdicts(w);
 }
 
 // Mail.

@@ -65,3 +65,15 @@ void database_learn_primary(struct database *d, struct span sql) {
     verdicts_learn_primary(d->verdicts, sql);
     d->generation++;
 }
+
+struct verdicts_stats databases_stats(const struct databases *all) {
+    struct verdicts_stats sum = {0};
+    for (const struct database *d = all->first; d; d = d->next) {
+        struct verdicts_stats one = verdicts_get_stats(d->verdicts);
+        sum.hits += one.hits;
+        sum.misses += one.misses;
+        sum.evictions += one.evictions;
+        sum.entries += one.entries;
+    }
+    return sum;
+}

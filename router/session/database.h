@@ -15,6 +15,7 @@ struct database {
     char *name; // on the servers
     struct verdicts *verdicts;
     struct statements *statements;
+    bool sequence_state; // a client has used currval or lastval: connections forget sequences between clients
     uint64_t generation; // grows when verdicts made before no longer count
     struct database *next;
 };
@@ -35,6 +36,8 @@ void databases_set_catalog(struct databases *all, struct catalog *c);
 struct verdict database_verdict(struct database *d, struct span sql, bool conforming);
 // The same for an interned statement, kept with it.
 struct verdict database_statement_verdict(struct database *d, struct statement *s, bool conforming);
+// Of all of them together, since the start.
+struct verdicts_stats databases_stats(const struct databases *all);
 // A replica refused the text: to the primary from now on.
 void database_learn_primary(struct database *d, struct span sql);
 

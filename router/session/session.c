@@ -172,6 +172,6 @@ void sessions_drain(struct session_env *env) {
 void sessions_close_all(struct session_env *env) {
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
-        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
+        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
     }
 }

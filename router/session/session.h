@@ -96,6 +96,7 @@ struct session {
     bool conforming;        // standard_conforming_strings
     bool session_mode;
     enum consistency consistency;
+    bool foreign_sequences; // `server` may still know another client's sequence values
     bool tx_wrote;          // the transaction under way may have written
     bool again_anywhere;    // `again`: any other server will do, not only the primary
     bool flush_due;         // the answer to a batch whose Flush was sent as a Sync

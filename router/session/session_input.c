@@ -170,6 +170,18 @@ static void put_settings(struct session *s, struct buf *out) {
     stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
 }
 
+// currval and lastval tell of the connection's last nextval, whoever did it. Where they are in use, a connection forgets
+// its sequences before another client's transaction begins on it.
+static void put_discard_sequences(struct session *s, struct buf *out) {
+    struct server *sv = s->server;
+    s->foreign_sequences = sv->sequence_user && sv->sequence_user != s->client.id;
+    if (!s->foreign_sequences || !s->database->sequence_state || sv->tx_status != PROTO_TX_IDLE) return;
+    request_query(out, span_str("DISCARD SEQUENCES"));
+    pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
+    sv->sequence_user = 0;
+    s->foreign_sequences = false;
+}
+
 // A DEALLOCATE of what is not there by that name on the server: it gets something of ours to deallocate. In a failed
 // transaction it answers an error all the same, and the name stays.
 static bool put_deallocate(struct session *s, struct span unit, struct buf *out) {
@@ -215,8 +227,12 @@ static void note_facts(struct session *s) {
     if (caused) s->held = s->server;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
-    if (r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || r->kind == REQUEST_FUNCTION)
+    bool runs_hidden = (facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
+    if (r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
+        r->kind == REQUEST_FUNCTION) {
         s->tx_wrote = true;
+        s->server->sequence_user = s->client.id;
+    }
     if (facts & FACT_DDL) s->env->refresh_database(s->env->arg, s->database->name);
 }
 
@@ -255,6 +271,7 @@ static void send_unit(struct session *s, struct span unit) {
     if (first) {
         response_start(&s->response, s->on_replica);
         put_settings(s, out);
+        if (!s->on_replica && s->server->tx_status == PROTO_TX_IDLE) put_discard_sequences(s, out);
         s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
     }
     note_facts(s);
@@ -291,8 +308,35 @@ static enum place place_behind(struct session *s) {
     return PLACE_HERE;
 }
 
+// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is known
+// that this database's clients use them: an error then, never a wrong value.
+static enum place refuse_sequence_state(struct session *s) {
+    struct fault f;
+    bool in_transaction = s->server != NULL;
+    s->database->sequence_state = true;
+    fault_set(&f, "0A000", in_transaction ? "currval and lastval were not expected on this connection"
+                                          : "currval and lastval outside a transaction are not supported in transaction pooling");
+    fault_hint(&f, in_transaction ? "Try again: they work from now on."
+                                  : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
+    if (in_transaction) {
+        client_fail(&s->client, STAT_ERROR_UNSUPPORTED, &f);
+        return PLACE_LATER;
+    }
+    stats_error(s->env->stats, STAT_ERROR_UNSUPPORTED);
+    s->refusal = mem_new(struct fault);
+    *s->refusal = f;
+    return PLACE_REFUSED;
+}
+
+static bool sequence_state_is_lost(const struct session *s) {
+    if (!(s->request.verdict.facts & FACT_SEQUENCE_STATE) || s->pins || s->session_mode) return false;
+    bool begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
+    return s->server ? s->foreign_sequences : !begins;
+}
+
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
+    if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
     if (s->open) return PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
@@ -334,7 +378,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     }
     if (s->request.kind == REQUEST_COPY) return take_copy(s, unit);
     enum place where = place(s, unit);
-    if (where == PLACE_LATER) return 0;
+    if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         session_find_server(s);
         if (s->state != SESSION_LINKED) return 0;

@@ -179,7 +179,7 @@ void session_settle(struct session *s) {
         }
     }
     if (s->env->draining && s->state == SESSION_IDLE) {
-        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P01", "terminating connection: pgsteer is shutting down");
+        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
         return;
     }
     watch_idleness(s);
