@@ -47,7 +47,6 @@ struct http {
 
 struct connection {
     struct ilink link;
-    struct http *http;
     int fd;
     uint64_t since_ms; // accepted, or answered last
 };
@@ -123,7 +122,6 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **context
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         struct connection *c = mem_new(struct connection);
         ilink_init(&c->link);
-        c->http = h;
         c->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         c->since_ms = uv_now(h->loop);
         ilist_push_back(&h->connections, &c->link);
