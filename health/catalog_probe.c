@@ -211,8 +211,10 @@ void catalog_probe_watch(struct catalog_probe *p, const char *database) {
 
 void catalog_probe_refresh(struct catalog_probe *p, const char *database) {
     struct watched *w = find(p, database);
+    if (!w) return;
     // One that is being read now may have been read too early: it is read once more.
-    if (w) w->due_us = MIN_OF(w->due_us, MAX_OF(now_us(), w->started_us + REFRESH_GAP_US));
+    int64_t now = now_us(), soon = MAX_OF(now, w->started_us + REFRESH_GAP_US);
+    w->due_us = MIN_OF(w->due_us, soon);
 }
 
 void catalog_probe_tick(struct catalog_probe *p, int64_t now, int64_t interval_us) {

@@ -119,22 +119,20 @@ static void find_sqlstate(const char *text, char out[6]) {
     }
 }
 
-// libpq's messages end in newlines, may have several lines, and in verbose form end with the place in the server's
-// source.
+// libpq's messages end in newlines and may have several lines: hints start with a tab, and the verbose form ends with
+// the place in the server's source.
 static void copy_message(char *to, size_t size, const char *from) {
     size_t n = 0;
     while (*from && n + 3 < size) {
         size_t line = strcspn(from, "\n");
-        bool location = strncmp(from, "LOCATION:", 9) == 0;
-        if (line > 0 && !location) {
-            if (n > 0) {
-                to[n++] = ';';
-                to[n++] = ' ';
-            }
-            size_t part = MIN_OF(line, size - 1 - n);
-            memcpy(to + n, from, part);
-            n += part;
+        bool wanted = line > 0 && *from != '\t' && strncmp(from, "LOCATION:", 9) != 0;
+        if (wanted && n > 0) {
+            to[n++] = ';';
+            to[n++] = ' ';
         }
+        size_t part = wanted ? MIN_OF(line, size - 1 - n) : 0;
+        memcpy(to + n, from, part);
+        n += part;
         from += line + (from[line] == '\n');
     }
     to[n] = '\0';

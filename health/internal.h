@@ -42,7 +42,7 @@ struct server {
     struct facts facts;
     struct fresh_answer freshness;
     bool distrusted;  // may have been restarted since its last answer: what it had replayed may not hold
-    char detail[220]; // what the last failure said
+    char detail[200]; // what the last failure said
 
     // what was last logged of it
     enum node_role logged_role;

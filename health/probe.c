@@ -55,7 +55,10 @@ struct probe {
 
 static int64_t now_us(void) { return (int64_t)(uv_hrtime() / 1000); }
 
-static int64_t left_ms(const struct probe *p) { return MAX_OF((p->deadline_us - now_us() + 999) / 1000, (int64_t)1); }
+static int64_t left_ms(const struct probe *p) {
+    int64_t left_us = p->deadline_us - now_us();
+    return left_us > 1000 ? (left_us + 999) / 1000 : 1;
+}
 
 static void probe_end(struct probe *p) {
     struct sighting s = p->s;

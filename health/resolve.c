@@ -38,8 +38,8 @@ static bool set_numeric(struct resolve *r) {
     return true;
 }
 
-void resolve_init(struct resolve *r, uv_loop_t *loop, const char *host, int port, void (*done)(void *owner),
-                  void *owner) {
+void resolve_init(struct resolve *r, uv_loop_t *loop, const char *host, int port,
+                  void (*done)(void *owner, bool changed), void *owner) {
     *r = (struct resolve){.loop = loop, .host = mem_strdup(host), .port = port, .done = done, .owner = owner};
     if (host[0] == '/' ? set_unix(r) : set_numeric(r)) {
         r->n_addresses = 1;
@@ -64,7 +64,8 @@ static bool holds(const struct sockaddr_storage *list, size_t n, const struct so
     return false;
 }
 
-static void take(struct resolve *r, const struct addrinfo *res) {
+// True when the addresses are others now.
+static bool take(struct resolve *r, const struct addrinfo *res) {
     struct sockaddr_storage found[NODE_ADDRESSES_MAX];
     socklen_t lens[NODE_ADDRESSES_MAX];
     size_t n = 0;
@@ -77,26 +78,28 @@ static void take(struct resolve *r, const struct addrinfo *res) {
     }
     bool same = n == r->n_addresses;
     for (size_t i = 0; i < n && same; i++) same = holds(r->addresses, r->n_addresses, &found[i]);
-    if (n == 0 || same) return;
+    if (n == 0 || same) return false;
     memcpy(r->addresses, found, sizeof found);
     memcpy(r->address_lens, lens, n * sizeof lens[0]);
     r->n_addresses = n;
+    return true;
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res) {
     struct resolve_query *q = container_of(req, struct resolve_query, req);
     struct resolve *r = q->resolve;
+    bool changed = false;
     mem_free(q);
     if (r) {
         r->pending = NULL;
         r->error[0] = '\0';
         if (status == 0)
-            take(r, res);
+            changed = take(r, res);
         else
             snprintf(r->error, sizeof r->error, "the host name cannot be resolved: %s", uv_strerror(status));
     }
     uv_freeaddrinfo(res);
-    if (r) r->done(r->owner);
+    if (r) r->done(r->owner, changed);
 }
 
 static bool needs_lookup(const struct resolve *r) {

@@ -27,14 +27,14 @@ struct resolve {
     char *host;
     int port;
     struct resolve_query *pending;
-    void (*done)(void *owner);
+    void (*done)(void *owner, bool changed);
     void *owner;
 };
 
-// `done` is called from the loop after each look-up, whatever came of it. A numeric address or a socket directory
-// (leading '/') is known on return.
-void resolve_init(struct resolve *r, uv_loop_t *loop, const char *host, int port, void (*done)(void *owner),
-                  void *owner);
+// `done` is called from the loop after each look-up, whatever came of it, and told whether the addresses are others
+// now. A numeric address or a socket directory (leading '/') is known on return.
+void resolve_init(struct resolve *r, uv_loop_t *loop, const char *host, int port,
+                  void (*done)(void *owner, bool changed), void *owner);
 // Looks the name up, unless a look-up is under way or none is needed.
 void resolve_start(struct resolve *r);
 bool resolve_is_pending(const struct resolve *r);

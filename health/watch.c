@@ -23,15 +23,21 @@ static const int64_t RESOLVE_US = 15000000;      // names are looked up again
 static const int64_t RESOLVE_RETRY_US = 1000000; // ... when a server cannot be reached
 static const int64_t CHASE_US[] = {20000, 80000, 300000};
 
+// Without a primary, writes wait for the next one: it is looked for more often.
+static int64_t slow_interval(const struct health *h) {
+    int64_t interval = h->config->health_interval * 1000;
+    return h->topology && h->topology->no_primary ? MIN_OF(interval, RETRY_US) : interval;
+}
+
 static int64_t interval_of(const struct health *h) {
-    int64_t slow = h->config->health_interval * 1000, fast = h->config->fresh_interval * 1000;
+    int64_t slow = slow_interval(h), fast = h->config->fresh_interval * 1000;
     return h->fast ? MIN_OF(fast, slow) : slow;
 }
 
 // When the next probe is due, after one that has just ended.
 static int64_t next_due(const struct server *s, int64_t now) {
     const struct health *h = s->health;
-    int64_t slow = h->config->health_interval * 1000, fast = interval_of(h);
+    int64_t slow = slow_interval(h), fast = interval_of(h);
     switch (s->facts.state) {
     case NODE_STATE_UP: {
         bool leads = s->facts.role == NODE_ROLE_PRIMARY;
@@ -47,11 +53,16 @@ static int64_t next_due(const struct server *s, int64_t now) {
     return s->started_us + slow;
 }
 
+// The next probe begins at that moment or before.
+static void server_due(struct server *s, int64_t at) {
+    if (at < s->due_us) s->due_us = at;
+}
+
 static void chase(struct server *s, int64_t now) {
     const struct fresh *f = s->health->fresh;
     if (s->facts.role != NODE_ROLE_REPLICA || s->facts.state != NODE_STATE_UP || f->timeline == 0) return;
     if (s->freshness.fresh_until_us >= f->newest_us || s->chases >= (int)countof(CHASE_US)) return;
-    s->due_us = MIN_OF(s->due_us, now + CHASE_US[s->chases++]);
+    server_due(s, now + CHASE_US[s->chases++]);
 }
 
 // The primary has answered: now is the moment to ask its replicas.
@@ -81,14 +92,13 @@ static void server_see(struct server *s, const struct sighting *sighting) {
         s->distrusted = false;
         if (probe_peer(s->probe, &peer)) resolve_prefer(&s->resolve, &peer);
     } else {
-        snprintf(s->detail, sizeof s->detail, "%s%s%s", sighting->text, sighting->sqlstate[0] ? " " : "",
-                 sighting->sqlstate);
+        snprintf(s->detail, sizeof s->detail, "%s", sighting->text);
         log_debug(&s->prefix, "a probe failed: %s: %s", node_reason_str(sighting->failure), s->detail);
         if (now - s->resolve_us >= RESOLVE_RETRY_US) resolve_again(s, now);
     }
     publish_evaluate(h, s, sighting);
     s->due_us = next_due(s, now);
-    if (s->again) s->due_us = MIN_OF(s->due_us, MAX_OF(now, s->started_us + REPORT_GAP_US));
+    if (s->again) server_due(s, MAX_OF(now, s->started_us + REPORT_GAP_US));
     s->again = false;
     chase(s, now);
     if (h->sampled == s && sighting->failure == NODE_REASON_OK) pull_replicas(h, now);
@@ -135,19 +145,17 @@ bool watch_target_primary(void *health, struct dbconn_target *target) {
     return target->n_addresses > 0;
 }
 
-// The addresses may have changed: a connection to one that is no longer there is given up.
-static void on_resolved(void *owner) {
+static void on_resolved(void *owner, bool changed) {
     struct server *s = owner;
-    struct resolve *r = &s->resolve;
     struct sockaddr_storage peer;
-    bool had_none = s->facts.state != NODE_STATE_UP && !probe_is_busy(s->probe);
-    bool moved = probe_peer(s->probe, &peer) && !resolve_holds(r, &peer);
-    if (r->error[0]) log_debug(&s->prefix, "%s", r->error);
+    if (s->resolve.error[0]) log_debug(&s->prefix, "%s", s->resolve.error);
+    if (!changed) return;
+    bool moved = probe_peer(s->probe, &peer) && !resolve_holds(&s->resolve, &peer);
     if (moved) {
-        log_info(&s->prefix, "the host name has moved to other addresses");
+        log_info(&s->prefix, "the host name leads to other addresses now");
         server_reconnect(s);
-    } else if (had_none && r->n_addresses > 0) {
-        s->due_us = MIN_OF(s->due_us, health_now());
+    } else if (s->facts.state != NODE_STATE_UP) {
+        server_due(s, health_now());
     }
     publish_evaluate(s->health, NULL, NULL);
     watch_schedule(s->health);
@@ -201,6 +209,7 @@ void server_reconnect(struct server *s) {
 }
 
 void server_hurry(struct server *s, bool distrust) {
+    int64_t now = health_now();
     // Until it has answered again, its sessions' own writes are not looked for there. Its other reads go on.
     if (distrust && s->facts.role == NODE_ROLE_REPLICA) {
         s->distrusted = true;
@@ -209,7 +218,7 @@ void server_hurry(struct server *s, bool distrust) {
     if (probe_is_busy(s->probe))
         s->again = true;
     else
-        s->due_us = MIN_OF(s->due_us, MAX_OF(health_now(), s->started_us + REPORT_GAP_US));
+        server_due(s, MAX_OF(now, s->started_us + REPORT_GAP_US));
     watch_schedule(s->health);
 }
 
@@ -238,7 +247,7 @@ static void go_fast(struct health *h, int64_t now) {
     for (size_t i = 0; i < h->n_servers; i++) {
         struct server *s = h->servers[i];
         if (s->facts.state != NODE_STATE_UP) continue;
-        s->due_us = MIN_OF(s->due_us, s->facts.role == NODE_ROLE_PRIMARY ? now : now + interval_of(h) / 2);
+        server_due(s, s->facts.role == NODE_ROLE_PRIMARY ? now : now + interval_of(h) / 2);
     }
 }
 
