@@ -333,6 +333,7 @@ static bool bind_all(struct runtime *r, size_t n_workers, struct fault *f) {
 
 static void release(struct runtime *r) {
     quota_free(r->shared.quota);
+    user_counts_free(r->shared.users);
     listen_free(r->shared.listeners);
     drop_tls(r);
     if (r->topology) topology_unref(r->topology);
@@ -356,6 +357,7 @@ int runtime_run(struct config *config, const struct runtime_options *options) {
         return 1;
     }
     r.shared.quota = quota_new(control.n_workers);
+    r.shared.users = user_counts_new();
     if (uv_thread_create_ex(&thread, &big, control_run, &control)) {
         log_error(NULL, "the control thread could not be started");
         return 1;

@@ -262,6 +262,7 @@ static void init_env(struct worker *w) {
     e->wbuf = buf_make(SIZE_MAX / 2);
     e->out.scratch = buf_make(SIZE_MAX / 2);
     e->stats = &w->stats;
+    e->users = w->shared->users;
     ilist_init(&e->sessions);
     ilist_init(&e->parked);
     e->watch_database = on_watch_database;

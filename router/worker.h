@@ -14,6 +14,7 @@
 #include "router/net/listen.h"
 #include "router/net/tls.h"
 #include "router/session/quota.h"
+#include "router/session/user_count.h"
 #include "router/stats.h"
 
 struct worker;
@@ -24,6 +25,7 @@ struct worker_shared {
     atomic_ullong next_id;    // of clients
     atomic_bool draining;
     struct quota *quota;
+    struct user_counts *users;
     struct listen_set *listeners;
 };
 

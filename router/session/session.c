@@ -55,7 +55,6 @@ static void session_freed(struct client *c) {
 }
 
 static void session_gone(void *owner, struct client *c) {
-    (void)c;
     struct session *s = owner;
     deadline_clear(&s->deadline);
     session_drop_servers(s);
@@ -63,6 +62,8 @@ static void session_gone(void *owner, struct client *c) {
     if (s->cancel_pid) HASH_DELETE(by_key, s->env->by_key, s);
     s->cancel_pid = 0;
     if (s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
+    if (s->user_counted) user_counts_leave(s->env->users, c->user);
+    s->user_counted = false;
     prep_client_fini(&s->names);
     settings_unref(s->settings);
     s->settings = NULL;

@@ -19,6 +19,7 @@
 #include "router/session/response.h"
 #include "router/session/route.h"
 #include "router/session/settings.h"
+#include "router/session/user_count.h"
 #include "router/session/welcome.h"
 
 #include <uthash.h>
@@ -39,6 +40,7 @@ struct session_env {
     struct response_out out;
     struct buf wbuf;         // messages for a server, within one call
     struct stats *stats;
+    struct user_counts *users; // of all workers
     struct ilist sessions;   // all of them
     struct ilist parked;     // those that wait for a server to be there
     struct session *by_key;  // uthash, by cancel pid
@@ -96,6 +98,7 @@ struct session {
     bool conforming;        // standard_conforming_strings
     bool session_mode;
     enum consistency consistency;
+    bool user_counted;      // in env->users
     bool foreign_sequences; // `server` may still know another client's sequence values
     bool tx_wrote;          // the transaction under way may have written
     bool again_anywhere;    // `again`: any other server will do, not only the primary

@@ -64,6 +64,16 @@ static struct span remembered(struct session *s, bool *fresh) {
                         s->env->server.now_us(s->env->server.arg), fresh);
 }
 
+static bool count_user(struct session *s) {
+    const struct user_config *u = config_user(s->env->config, s->client.user);
+    int64_t limit = u ? u->max_user_connections : 0;
+    s->user_counted = user_counts_enter(s->env->users, s->client.user, limit);
+    if (!s->user_counted)
+        session_fail(s, STAT_ERROR_TOO_MANY_CLIENTS, "53300",
+                     "too many connections for user \"%s\" (max_user_connections = %lld)", s->client.user, (long long)limit);
+    return s->user_counted;
+}
+
 void session_authenticated(void *owner, struct client *c) {
     struct session *s = owner;
     struct session_env *env = s->env;
@@ -72,6 +82,7 @@ void session_authenticated(void *owner, struct client *c) {
         session_fail(s, STAT_ERROR_NO_DATABASE, "3D000", "database \"%s\" does not exist", c->database);
         return;
     }
+    if (!count_user(s)) return;
     bool made;
     s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
     if (made) env->watch_database(env->arg, s->database->name);
