@@ -146,7 +146,7 @@ static bool send_negotiation(struct client *c, const struct login_request *r) {
 
 // What stands between a good start-up packet and authentication.
 static bool may_log_in(struct client *c) {
-    if (c->config->client_tls_sslmode >= SSLMODE_REQUIRE && !stream_is_tls(&c->stream)) {
+    if (c->config->client_tls_sslmode >= SSLMODE_REQUIRE && !c->is_unix && !stream_is_tls(&c->stream)) {
         struct fault f;
         fault_set(&f, "28000", "connections without TLS are not allowed (user \"%s\", database \"%s\", no encryption)",
                   c->user, c->database);
