@@ -255,7 +255,7 @@ static void init_env(struct worker *w) {
     e->client = (struct client_env){.loop = &w->loop, .deadlines = w->deadlines, .config = e->config,
                                     .tls = w->tls_clients, .stats = &w->stats, .rbuf = w->rbuf,
                                     .rbuf_size = RBUF_SIZE / 2, .cancel = on_cancel, .full = on_full,
-                                    .draining = on_draining, .arg = w};
+                                    .draining = on_draining, .scram_memo = scram_memo_new(), .arg = w};
     e->databases.verdict_cache_size = (size_t)e->config->verdict_cache_size;
     e->databases.max_parse_length = (size_t)e->config->max_parse_length;
     e->settings = settings_table_new();
@@ -311,6 +311,7 @@ void worker_join(struct worker *w) {
     welcomes_fini(&e->welcomes);
     settings_table_free(e->settings);
     databases_fini(&e->databases);
+    scram_memo_free(e->client.scram_memo);
     buf_release(&e->wbuf);
     buf_release(&e->out.scratch);
     config_unref(e->config);
