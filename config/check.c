@@ -35,7 +35,7 @@ static struct section *next_section(const struct load *l, enum option_section ki
 static void check_required(struct load *l) {
     for (size_t i = 0; i < l->n_sections; i++) {
         const struct section *s = l->sections[i];
-        const struct option *o;
+        const struct option_row *o;
         for (size_t k = 0; !s->refused && (o = options_describe(k)) != NULL; k++) {
             if (o->section != s->kind || !(o->flags & OPTION_REQUIRED) || section_is_given(s, o->key)) continue;
             char heading[HEADING_MAX];
@@ -64,12 +64,12 @@ static void check_order(struct load *l) {
                                            {"max_lag", "critical_lag"},
                                            {"fresh_interval", "health_interval"}};
     for (size_t i = 0; i < countof(pairs); i++) {
-        const struct option *low = options_find(OPTION_SECTION_PGSTEER, pairs[i][0]);
-        const struct option *high = options_find(OPTION_SECTION_PGSTEER, pairs[i][1]);
+        const struct option_row *low = options_find(OPTION_SECTION_PGSTEER, pairs[i][0]);
+        const struct option_row *high = options_find(OPTION_SECTION_PGSTEER, pairs[i][1]);
         int64_t at_least = option_get(low, l->config).number, at_most = option_get(high, l->config).number;
         if (at_least <= at_most) continue;
         bool blame_low = is_given(l, low->key);
-        const struct option *wrong = blame_low ? low : high, *other = blame_low ? high : low;
+        const struct option_row *wrong = blame_low ? low : high, *other = blame_low ? high : low;
         struct buf value = buf_make(100), limit = buf_make(100);
         option_print(wrong, l->config, &value);
         option_print(other, l->config, &limit);

@@ -161,7 +161,7 @@ int64_t config_reserve_pool_size(const struct config *c, const char *database) {
 // Reloading. Only [pgsteer] has options that wait for a restart (tests/unit/config/options_test.c sees to it).
 char *config_restart_needed(const struct config *before, const struct config *after) {
     char *names = mem_strdup("");
-    const struct option *o;
+    const struct option_row *o;
     for (size_t i = 0; (o = options_describe(i)) != NULL; i++) {
         if (!(o->flags & OPTION_RESTART) || option_equal(o, before, after)) continue;
         char *longer = mem_printf("%s%s%s", names, names[0] ? ", " : "", o->key);

@@ -21,7 +21,7 @@ static const char environment_prefix[] = "PGSTEER_";
 // What is wrong, and where.
 
 static struct origin section_given(const struct section *s, const char *key) {
-    const struct option *o = options_find(s->kind, key);
+    const struct option_row *o = options_find(s->kind, key);
     bug_unless(o);
     return s->given[option_index(o)];
 }
@@ -112,7 +112,7 @@ static struct section *section_add(struct load *l, enum option_section kind, str
     s->origin = origin;
     s->given = mem_array(options_count(), struct origin);
     s->object = kind == OPTION_SECTION_PGSTEER ? (void *)l->config : mem_alloc(object_sizes[kind]);
-    const struct option *o;
+    const struct option_row *o;
     for (size_t i = 0; (o = options_describe(i)) != NULL; i++)
         if (o->section == kind) option_set_default(o, s->object);
     l->sections = mem_grow(l->sections, (l->n_sections + 1) * sizeof *l->sections);
@@ -187,7 +187,7 @@ static void report_unknown(struct load *l, const struct section *s, const char *
 }
 
 // The value as the config keeps it: a copy, and a path of the file made to start at the file's folder.
-static const char *keep_text(struct load *l, const struct option *o, const char *text, struct origin origin) {
+static const char *keep_text(struct load *l, const struct option_row *o, const char *text, struct origin origin) {
     const char *slash = l->path ? strrchr(l->path, '/') : NULL;
     if (o->type != &value_path || origin.kind != ORIGIN_FILE || !slash || !text[0] || text[0] == '/')
         return config_keep(l->config, mem_strdup(text));
@@ -195,7 +195,7 @@ static const char *keep_text(struct load *l, const struct option *o, const char 
 }
 
 static void section_set(struct load *l, struct section *s, const char *key, const char *text, struct origin origin) {
-    const struct option *o = options_find(s->kind, key);
+    const struct option_row *o = options_find(s->kind, key);
     if (!o) {
         report_unknown(l, s, key, origin);
         return;
@@ -299,7 +299,7 @@ static void warn_of_unknown_variable(struct load *l, const char *variable) {
 }
 
 void load_environment(struct load *l) {
-    const struct option *o;
+    const struct option_row *o;
     for (size_t i = 0; (o = options_describe(i)) != NULL; i++) {
         if (o->section != OPTION_SECTION_PGSTEER) continue;
         char *key = upper(o->key), *name = mem_printf("%s%s", environment_prefix, key);

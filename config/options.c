@@ -43,18 +43,18 @@
 #define INHERITED_WORD(section, key, type, from, min, max, flags, help)                                                \
     ROW(section, key, type, NULL, from, offsetof(STRUCT_##section, has_##key), min, max, flags, help)
 
-static const struct option options[] = {
+static const struct option_row options[] = {
 #include "config/options.def"
 };
 
 static const char *const section_words[OPTION_SECTIONS_COUNT] = {"pgsteer", "server", "database", "user"};
 
-const struct option *options_describe(size_t i) { return i < countof(options) ? &options[i] : NULL; }
+const struct option_row *options_describe(size_t i) { return i < countof(options) ? &options[i] : NULL; }
 size_t options_count(void) { return countof(options); }
-size_t option_index(const struct option *o) { return (size_t)(o - options); }
+size_t option_index(const struct option_row *o) { return (size_t)(o - options); }
 const char *option_section_str(enum option_section section) { return section_words[section]; }
 
-const struct option *options_find(enum option_section section, const char *key) {
+const struct option_row *options_find(enum option_section section, const char *key) {
     for (size_t i = 0; i < countof(options); i++)
         if (options[i].section == section && !strcmp(options[i].key, key)) return &options[i];
     return NULL;
@@ -67,7 +67,7 @@ const char *options_suggest(enum option_section section, const char *key) {
     return s.best;
 }
 
-static bool text_parse(const struct option *o, const char *text, struct option_value *out, struct fault *fault) {
+static bool text_parse(const struct option_row *o, const char *text, struct option_value *out, struct fault *fault) {
     size_t len = strlen(text);
     *out = (struct option_value){.text = text};
     if (len > (uint64_t)o->max)
@@ -76,7 +76,7 @@ static bool text_parse(const struct option *o, const char *text, struct option_v
     return true;
 }
 
-static bool check_bounds(const struct option *o, int64_t n, struct fault *fault) {
+static bool check_bounds(const struct option_row *o, int64_t n, struct fault *fault) {
     if (o->type->words || (n >= o->min && n <= o->max)) return true;
     struct buf shown = buf_make(200);
     option_print_number(o, n, &shown);
@@ -88,7 +88,7 @@ static bool check_bounds(const struct option *o, int64_t n, struct fault *fault)
     return false;
 }
 
-bool option_parse(const struct option *o, const char *text, struct option_value *out, struct fault *fault) {
+bool option_parse(const struct option_row *o, const char *text, struct option_value *out, struct fault *fault) {
     if (value_is_text(o->type)) return text_parse(o, text, out, fault);
     *out = (struct option_value){0};
     if (!value_parse(o->type, text, &out->number, fault) || !check_bounds(o, out->number, fault)) return false;
@@ -97,12 +97,12 @@ bool option_parse(const struct option *o, const char *text, struct option_value 
     return true;
 }
 
-static void *field_of(const struct option *o, void *object) { return (char *)object + o->offset; }
-static const void *const_field_of(const struct option *o, const void *object) {
+static void *field_of(const struct option_row *o, void *object) { return (char *)object + o->offset; }
+static const void *const_field_of(const struct option_row *o, const void *object) {
     return (const char *)object + o->offset;
 }
 
-void option_set(const struct option *o, void *object, struct option_value v) {
+void option_set(const struct option_row *o, void *object, struct option_value v) {
     void *field = field_of(o, object);
     switch (o->storage) {
     case OPTION_TEXT: *(const char **)field = v.text; break;
@@ -113,7 +113,7 @@ void option_set(const struct option *o, void *object, struct option_value v) {
     if (o->given_offset) *(bool *)((char *)object + o->given_offset) = true;
 }
 
-struct option_value option_get(const struct option *o, const void *object) {
+struct option_value option_get(const struct option_row *o, const void *object) {
     const void *field = const_field_of(o, object);
     switch (o->storage) {
     case OPTION_TEXT: return (struct option_value){.text = *(const char *const *)field};
@@ -124,7 +124,7 @@ struct option_value option_get(const struct option *o, const void *object) {
     bug("an option without storage");
 }
 
-void option_set_default(const struct option *o, void *object) {
+void option_set_default(const struct option_row *o, void *object) {
     if (o->preset) {
         struct option_value v = {.text = o->preset};
         bool ok = value_is_text(o->type) || option_parse(o, o->preset, &v, NULL);
@@ -137,22 +137,22 @@ void option_set_default(const struct option *o, void *object) {
     }
 }
 
-bool option_is_given(const struct option *o, const void *object) {
+bool option_is_given(const struct option_row *o, const void *object) {
     if (!o->inherits) return true;
     if (o->given_offset) return *(const bool *)((const char *)object + o->given_offset);
     return option_get(o, object).number >= 0;
 }
 
-bool option_equal(const struct option *o, const void *a, const void *b) {
+bool option_equal(const struct option_row *o, const void *a, const void *b) {
     if (option_is_given(o, a) != option_is_given(o, b)) return false;
     if (!option_is_given(o, a)) return true;
     struct option_value x = option_get(o, a), y = option_get(o, b);
     return o->storage == OPTION_TEXT ? !strcmp(x.text, y.text) : x.number == y.number;
 }
 
-void option_print_number(const struct option *o, int64_t number, struct buf *out) { value_print(o->type, number, out); }
+void option_print_number(const struct option_row *o, int64_t number, struct buf *out) { value_print(o->type, number, out); }
 
-void option_print(const struct option *o, const void *object, struct buf *out) {
+void option_print(const struct option_row *o, const void *object, struct buf *out) {
     if (!option_is_given(o, object)) return;
     struct option_value v = option_get(o, object);
     if (o->storage != OPTION_TEXT) {
@@ -209,7 +209,7 @@ static void print_group(FILE *f, const char *title, const char *text) {
     if (text[0]) fprintf(f, "\n%s\n", text);
 }
 
-static void print_code(FILE *f, const struct option *o, int64_t number) {
+static void print_code(FILE *f, const struct option_row *o, int64_t number) {
     struct buf b = buf_make(100);
     option_print_number(o, number, &b);
     struct span s = buf_span(&b);
@@ -217,7 +217,7 @@ static void print_code(FILE *f, const struct option *o, int64_t number) {
     buf_release(&b);
 }
 
-static void print_range(FILE *f, const struct option *o) {
+static void print_range(FILE *f, const struct option_row *o) {
     if (o->type->words) {
         for (size_t i = 0; o->type->words[i]; i++) fprintf(f, "%s`%s`", i ? " or " : ", ", o->type->words[i]);
     } else if (!value_is_text(o->type) && o->storage != OPTION_BOOLEAN) {
@@ -228,7 +228,7 @@ static void print_range(FILE *f, const struct option *o) {
     }
 }
 
-static void print_default(FILE *f, const struct option *o) {
+static void print_default(FILE *f, const struct option_row *o) {
     if (o->flags & OPTION_REQUIRED) {
         fprintf(f, "required");
     } else if (o->inherits) {
@@ -240,7 +240,7 @@ static void print_default(FILE *f, const struct option *o) {
     }
 }
 
-static void print_option(FILE *f, const struct option *o) {
+static void print_option(FILE *f, const struct option_row *o) {
     fprintf(f, "\n### `%s`\n\n%s", o->key, o->type->name);
     print_range(f, o);
     fprintf(f, "; ");

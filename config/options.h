@@ -30,7 +30,7 @@ enum option_flags {
 // How the field holds the value: const char *, int64_t, bool, or an enum.
 enum option_storage { OPTION_TEXT, OPTION_NUMBER, OPTION_BOOLEAN, OPTION_WORD };
 
-struct option {
+struct option_row {
     enum option_section section;
     const char *key;
     const struct value_type *type;
@@ -46,11 +46,11 @@ struct option {
 };
 
 // Row `i` in the order of the reference, NULL past the last: the way to walk the table.
-const struct option *options_describe(size_t i);
+const struct option_row *options_describe(size_t i);
 size_t options_count(void);
-size_t option_index(const struct option *o); // its row: options_describe(option_index(o)) == o
+size_t option_index(const struct option_row *o); // its row: options_describe(option_index(o)) == o
 // NULL when there is none.
-const struct option *options_find(enum option_section section, const char *key);
+const struct option_row *options_find(enum option_section section, const char *key);
 // The nearest key to one that does not exist, in that section, or NULL.
 const char *options_suggest(enum option_section section, const char *key);
 // "pgsteer", "server", "database", "user".
@@ -63,23 +63,23 @@ struct option_value {
 
 // Reads and checks the bounds. False and a fault that says what is wrong, without file, line and key. The fault of a
 // SENSITIVE option does not hold the value.
-NODISCARD bool option_parse(const struct option *o, const char *text, struct option_value *out, struct fault *fault);
+NODISCARD bool option_parse(const struct option_row *o, const char *text, struct option_value *out, struct fault *fault);
 // Puts a value that option_parse or option_get made into the field. A text is not copied: it must live as long as the
 // object.
-void option_set(const struct option *o, void *object, struct option_value v);
+void option_set(const struct option_row *o, void *object, struct option_value v);
 // The field's value. For an inherited option see option_is_given.
-struct option_value option_get(const struct option *o, const void *object);
+struct option_value option_get(const struct option_row *o, const void *object);
 // Puts the preset into the field, or for an inherited option "not given".
-void option_set_default(const struct option *o, void *object);
+void option_set_default(const struct option_row *o, void *object);
 // True unless the option is inherited and was not given.
-bool option_is_given(const struct option *o, const void *object);
-bool option_equal(const struct option *o, const void *a, const void *b);
+bool option_is_given(const struct option_row *o, const void *object);
+bool option_equal(const struct option_row *o, const void *a, const void *b);
 
 // The value as one would write it in the file; nothing for one that is not given; "********" for a SENSITIVE one that
 // is set.
-void option_print(const struct option *o, const void *object, struct buf *out);
+void option_print(const struct option_row *o, const void *object, struct buf *out);
 // A number of the option's type, e.g. one of its bounds.
-void option_print_number(const struct option *o, int64_t number, struct buf *out);
+void option_print_number(const struct option_row *o, int64_t number, struct buf *out);
 
 // The whole of docs/options.md.
 void options_print_markdown(FILE *out);

@@ -2,12 +2,14 @@
 //
 // router/session/server.h: one connection to one PostgreSQL server.
 //
-// Connects, negotiates TLS, logs in (trust, cleartext under TLS only, md5, SCRAM-SHA-256) with our own code, and then is either
-// idle in its pool or busy for one session. While idle it watches for what the server says unasked: a shutdown, a changed
-// parameter, an end of file. While busy, bytes belong to the session that has it.
+// Connects, negotiates TLS, logs in (trust, cleartext under TLS only, md5, SCRAM-SHA-256) with our own code, and then
+// is either idle in its pool or busy for one session. While idle it watches for what the server says unasked: a
+// shutdown, a changed parameter, an end of file. While busy, bytes belong to the session that has it.
 //
 //   CONNECTING -> TLS_ASK -> TLS -> STARTUP -> AUTH -> SYNC -> IDLE <-> BUSY
-//        \___________\________\________\________\______\________\_____\__-> CLOSED
+//        \___________\________\________\________\______\     \  ^        |
+//         \                                             \     \  \_ PARKED
+//          CONNECTING: another address, or with or without TLS CLOSED: from anywhere
 //
 // Never knows a client. Single thread; memory goes after the stream's closed callback.
 #ifndef PGSTEER_ROUTER_SESSION_SERVER_H
@@ -15,31 +17,32 @@
 
 #include "base/log.h"
 #include "health/health.h"
-#include "router/auth/scram.h"
 #include "router/net/deadline.h"
 #include "router/net/stream.h"
 #include "router/session/pipeline.h"
 #include "router/session/prep.h"
+#include "router/session/server_login.h"
 #include "router/stats.h"
 
 struct pool;
 struct server;
+struct server_attempt;
 struct settings; // router/session/settings.h
 struct tls_context;
 
-// What every connection of a worker shares. Read-only for servers and pools; config, tls and topology are replaced by the
-// worker at a reload.
+// What every connection of a worker shares. Read-only for servers and pools; config, tls and topology are replaced by
+// the worker at a reload.
 struct server_env {
     uv_loop_t *loop;
     struct deadlines *deadlines;
     struct config *config;
     struct tls_context *tls; // for connections to servers; NULL when server_tls_sslmode = disable
     struct stats *stats;
-    size_t worker; // its index
-    uint8_t *rbuf; // the worker's receive buffer, RBUF_SIZE bytes, free between callbacks
+    size_t worker;                 // its index
+    uint8_t *rbuf;                 // the worker's receive buffer, RBUF_SIZE bytes, free between callbacks
     uint64_t (*now_us)(void *arg); // monotonic, cached per loop turn
     void (*report)(void *arg, const char *node_name, enum evidence e);
-    // Another worker should look at its pools again (a connection was given up for it).
+    // Another worker should look at its pools again (a connection was given up for it, or one is wanted of it).
     void (*nudge)(void *arg, size_t worker);
     void *arg;
 };
@@ -54,6 +57,7 @@ enum server_state {
     SERVER_SYNC,    // logged in; parameters and key arrive; waits for the first ReadyForQuery
     SERVER_IDLE,
     SERVER_BUSY,
+    SERVER_PARKED, // given back while a cancel request is under way
     SERVER_CLOSED,
     SERVER_STATES
 };
@@ -62,14 +66,28 @@ enum server_state {
 struct server_owner_ops {
     void (*readable)(void *owner, struct server *s); // read with server_read
     void (*drained)(void *owner, struct server *s);
-    void (*broken)(void *owner, struct server *s, const struct fault *f); // call server_close, or pool_discard
+    void (*broken)(void *owner, struct server *s, const struct fault *f); // call pool_discard
 };
 
-// How to log in as one user.
-struct credentials {
-    char *user;
-    struct secret password;  // not set: none
-    struct scram_keys keys;  // not set: none
+// Why a connection did not come about, or came to an end while nobody used it.
+enum server_end {
+    SERVER_END_UNREACHABLE, // refused, reset, no route, TLS that does not fit
+    SERVER_END_TIMEOUT,     // server_connect_timeout
+    SERVER_END_SHUTDOWN,    // 57P01, 57P02, 57P03: it starts or stops
+    SERVER_END_FULL,        // 53300: it takes no more connections
+    SERVER_END_REFUSED,     // any other error of the server's: SQLSTATE and message are its own
+    SERVER_END_PROTOCOL,    // it breaks the protocol, or asks for what we cannot or should not do
+    SERVER_END_CLOSED,      // end of file without a word
+    SERVER_END_ROLE,        // in_hot_standby has changed
+    SERVER_ENDS
+};
+
+// What the pool hears; never from inside a call of its own. The server is closed by the time of `failed` and `lost`.
+struct server_pool_ops {
+    void (*connected)(struct server *s);
+    void (*failed)(struct server *s, enum server_end end, const struct fault *f); // did not get so far
+    void (*lost)(struct server *s, enum server_end end, const struct fault *f);   // while IDLE or PARKED
+    void (*freed)(struct server *s);                                              // the memory goes now
 };
 
 struct server {
@@ -78,29 +96,36 @@ struct server {
     struct pool *pool;
     enum server_state state;
     struct log_prefix log;
-    uint32_t backend_pid, backend_key;
-    uint8_t address; // which of the node's addresses
+    uint32_t backend_pid, backend_key; // 0 when the server gave none
+    uint8_t address;                   // which of the node's addresses
     uint64_t connected_at_us, idle_since_us;
     // ParameterStatus as the server last reported: name NUL value NUL ..., sorted by arrival, one entry per name.
     struct buf parameters;
     char tx_status; // of the last ReadyForQuery seen
 
     // owned by the session that has it (router/session/response.c and prep.c write them)
-    struct pipeline replies;        // what is still due
-    struct prep_server prepared;    // statements it holds
-    struct settings *settings;      // the client settings in force (counted); NULL = the server's own defaults
-    uint64_t sequence_user;         // the client whose nextval currval and lastval would tell of; 0 = nobody's
-    bool dirty;                     // carries session state: must be closed, not reused
-    bool close_when_idle;           // lifetime over, server removed, budget wanted elsewhere
+    struct pipeline replies;     // what is still due
+    struct prep_server prepared; // statements it holds
+    struct settings *settings;   // the client settings in force (counted); NULL = the server's own defaults
+    uint64_t sequence_user;    // the client whose nextval currval and lastval would tell of; 0 = nobody's
+    bool dirty;                  // carries session state: must be closed, not reused
+    bool close_when_idle;        // lifetime over, server removed, budget wanted elsewhere
 
-    // private
-    struct ilink link; // exactly one list of its pool, which the state names
+    // private to server.c
+    struct server_env *env;
+    const struct server_pool_ops *pool_ops;
     const struct server_owner_ops *owner_ops;
     void *owner;
-    unsigned cancels; // cancel requests under way: not reusable before they have ended
-    struct deadline deadline; // connect+login, then lifetime/idle
-    struct scram_client *scram;
-    bool sasl_done;
+    struct buf in;                  // the beginning of a message of which the rest has not come; empty while BUSY
+    struct server_attempt *attempt; // until it is logged in
+    const char *node_name;          // the pool's
+    bool told;                      // the pool has heard that it is connected
+    struct deadline deadline;       // server_connect_timeout
+    // private to pool.c
+    struct ilink link;      // exactly one list of its pool, which the state names
+    struct node_live *live; // counted there
+    unsigned cancels;       // cancel requests under way: not reusable before they have ended
+    uint8_t jitter;         // how much of a tenth of server_lifetime is left out
 };
 
 const char *server_state_str(enum server_state s);
@@ -108,9 +133,35 @@ const char *server_state_str(enum server_state s);
 // Reads once, at most `cap` bytes; as stream_read. Counts nothing.
 NODISCARD ssize_t server_read(struct server *s, void *to, size_t cap, struct fault *f);
 // Keeps `parameters` up to date; answers true when the client should be told (in_hot_standby is ours alone: a change is
-// reported as evidence instead).
+// reported as evidence instead, and the connection is closed when it is given back).
 bool server_note_parameter(struct server *s, struct span name, struct span value);
 // The value last reported, or NULL; good until the next message.
 const char *server_parameter(const struct server *s, const char *name);
+
+// For pool.c.
+
+// Where to and as whom. `topology` is referenced, `database` copied; `who` and `node_name` must outlive the server.
+struct server_target {
+    struct topology *topology;
+    const struct node *node; // in it
+    const char *node_name;
+    const char *database; // its name on the server
+    const struct credentials *who;
+};
+// Starts to connect to the node's addresses in turn, with TLS as server_tls_sslmode says (libpq's meanings; never on a
+// Unix socket), all within server_connect_timeout. NULL and a fault when it failed at once.
+NODISCARD struct server *server_open(struct server_env *env, const struct server_pool_ops *ops,
+                                     const struct server_target *to, struct pool *pool, struct fault *f);
+// IDLE -> BUSY.
+void server_hand_out(struct server *s, const struct server_owner_ops *ops, void *owner);
+// BUSY or PARKED -> IDLE, BUSY -> PARKED. Reading goes on: what comes is unasked for.
+void server_take_back(struct server *s, bool park);
+// An idle connection in the middle of a message (a long notice) cannot be handed out.
+static inline bool server_is_between_messages(const struct server *s) { return buf_len(&s->in) == 0; }
+// A busy one that is ready for somebody else: nothing due, nothing unsent, nothing unread, no transaction. NULL, or
+// what is in the way.
+const char *server_unfit(const struct server *s);
+// Idempotent; says Terminate when it is idle. `freed` follows from the loop.
+void server_close(struct server *s);
 
 #endif

@@ -15,7 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_values(const struct config *c) {
-    const struct option *o;
+    const struct option_row *o;
     for (size_t i = 0; (o = options_describe(i)) != NULL; i++) {
         struct option_value v = option_get(o, c), again;
         // The greatest critical_lag is twice the greatest max_lag, and cannot be written.

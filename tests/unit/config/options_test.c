@@ -11,7 +11,7 @@
 #include "config/options.h"
 
 #define EACH_OPTION(o)                                                                                                 \
-    const struct option *o = options_describe(0);                                                                      \
+    const struct option_row *o = options_describe(0);                                                                      \
     o != NULL;                                                                                                         \
     o = options_describe(option_index(o) + 1)
 
@@ -55,7 +55,7 @@ static struct config *must_load(const struct config_argument *args, size_t n_arg
 }
 
 // The section's struct of option `o` in `c`.
-static const void *object_of(const struct config *c, const struct option *o) {
+static const void *object_of(const struct config *c, const struct option_row *o) {
     switch (o->section) {
     case OPTION_SECTION_SERVER: return &c->servers[0];
     case OPTION_SECTION_DATABASE: return &c->databases[0];
@@ -67,7 +67,7 @@ static const void *object_of(const struct config *c, const struct option *o) {
 }
 
 // The number as text; mem_free it.
-static char *number_text(const struct option *o, int64_t number) {
+static char *number_text(const struct option_row *o, int64_t number) {
     struct buf b = buf_make(100);
     option_print_number(o, number, &b);
     char *text = mem_strdup(buf_text(&b));
@@ -100,20 +100,20 @@ static void every_row_is_whole(void **state) {
     assert_null(options_find(OPTION_SECTION_PGSTEER, "host"));
 }
 
-static void takes(const struct option *o, const char *text) {
+static void takes(const struct option_row *o, const char *text) {
     struct fault fault = {.text = ""};
     struct option_value v;
     if (!option_parse(o, text, &v, &fault)) fail_msg("%s = %s: %s", o->key, text, fault.text);
 }
 
-static void refuses(const struct option *o, const char *text, const char *error) {
+static void refuses(const struct option_row *o, const char *text, const char *error) {
     struct fault fault = {.text = ""};
     struct option_value v;
     if (option_parse(o, text, &v, &fault)) fail_msg("%s = %s was taken", o->key, text);
     assert_string_equal(fault.text, error);
 }
 
-static void check_number(const struct option *o) {
+static void check_number(const struct option_row *o) {
     char *min = number_text(o, o->min), *max = number_text(o, o->max), error[200];
     char *above = number_text(o, o->max + 1), *below = number_text(o, o->min - 1);
     takes(o, min);
@@ -131,7 +131,7 @@ static void check_number(const struct option *o) {
     mem_free(below);
 }
 
-static void check_text(const struct option *o) {
+static void check_text(const struct option_row *o) {
     char *longest = repeat('x', (size_t)o->max), *longer = repeat('x', (size_t)o->max + 1), error[200];
     takes(o, longest);
     snprintf(error, sizeof error, "is longer than %d bytes (it has %d)", (int)o->max, (int)o->max + 1);
@@ -145,7 +145,7 @@ static void check_text(const struct option *o) {
     mem_free(longer);
 }
 
-static void check_words(const struct option *o) {
+static void check_words(const struct option_row *o) {
     struct buf error = buf_make(300);
     buf_printf(&error, "\"nonsense\" is none of ");
     for (size_t i = 0; o->type->words[i]; i++) {
@@ -172,7 +172,7 @@ static void bounds_of_every_row(void **state) {
     }
 }
 
-static void a_value_comes_back(const struct option *o, struct option_value v) {
+static void a_value_comes_back(const struct option_row *o, struct option_value v) {
     union {
         struct config config;
         struct server_config server;
@@ -222,7 +222,7 @@ static void fields_hold_what_they_are_given(void **state) {
 }
 
 // A value that differs from what the base configuration gives, and goes together with it.
-static char *other_value(const struct option *o) {
+static char *other_value(const struct option_row *o) {
     static const char *const special[][2] = {
         {"critical_lag", "5min"}, {"user", "nobody"}, {"unix_socket_dir", "/run/x"}, {"min_pool_size", "20"}};
     for (size_t i = 0; i < countof(special); i++)
@@ -237,13 +237,13 @@ static char *other_value(const struct option *o) {
     return number_text(o, number < o->max ? number + 1 : number - 1);
 }
 
-static char *variable_of(const struct option *o) {
+static char *variable_of(const struct option_row *o) {
     char *name = mem_printf("PGSTEER_%s", o->key);
     for (char *p = name; *p; p++) *p = (char)toupper((unsigned char)*p);
     return name;
 }
 
-static void expect_printed(const struct config *c, const struct option *o, const char *text) {
+static void expect_printed(const struct config *c, const struct option_row *o, const char *text) {
     struct buf b = buf_make(10000), given = buf_make(10000);
     struct option_value v;
     option_print(o, c, &b);
