@@ -157,17 +157,16 @@ void health_refresh_database(struct health *h, const char *database) {
     catalog_probe_tick(h->catalogs, health_now(), h->config->catalog_interval * 1000);
 }
 
-// Whether what traffic saw may be the end of a server's life, after which it may know less than before.
-static bool may_have_restarted(enum evidence e) {
+static unsigned doubts_of(enum evidence e) {
     switch (e) {
     case EVIDENCE_REFUSED:
-    case EVIDENCE_SHUTDOWN:
+    case EVIDENCE_SHUTDOWN: return DOUBT_RESTARTED | DOUBT_CONNECT;
+    case EVIDENCE_TIMEOUT: return DOUBT_CONNECT;
     case EVIDENCE_ROLE_CHANGE:
-    case EVIDENCE_CLOSED: return true;
-    case EVIDENCE_TIMEOUT:
+    case EVIDENCE_CLOSED: return DOUBT_RESTARTED;
     case EVIDENCE_READ_ONLY: break;
     }
-    return false;
+    return 0;
 }
 
 static void deliver_report(struct mail *m, void *owner) {
@@ -175,8 +174,7 @@ static void deliver_report(struct mail *m, void *owner) {
     struct report *r = container_of(m, struct report, mail);
     atomic_fetch_sub_explicit(&h->reports, 1, memory_order_relaxed);
     for (size_t i = 0; i < h->n_servers; i++)
-        if (strcmp(h->servers[i]->name, r->node_name) == 0)
-            server_hurry(h->servers[i], may_have_restarted(r->evidence));
+        if (strcmp(h->servers[i]->name, r->node_name) == 0) server_hurry(h->servers[i], doubts_of(r->evidence));
     mem_free(r);
 }
 

@@ -36,6 +36,7 @@ struct server {
     int64_t due_us;     // when the next probe begins, unless one is under way
     int64_t started_us; // when the last one began
     bool again;         // something happened during the probe: its answer may be from before
+    bool renew;         // the next probe is to be on a new connection: whether one can be had is in doubt
     int chases;         // extra probes since the primary's last sample
 
     // what is thought of it
@@ -92,8 +93,12 @@ bool server_is(const struct server *s, const struct server_config *config); // s
 void server_configure(struct server *s, const struct server_config *config);
 // Drops the connection and probes anew: how to connect has changed.
 void server_reconnect(struct server *s);
-// Traffic or the connection says that something happened there.
-void server_hurry(struct server *s, bool distrust);
+// Something happened there, as far as traffic or the probe's connection can tell: it is probed soon.
+enum doubt {
+    DOUBT_RESTARTED = 1, // it may have been restarted, and know less than before
+    DOUBT_CONNECT = 2    // it may refuse new connections, while it serves those that there are
+};
+void server_hurry(struct server *s, unsigned doubts);
 void watch_tick(struct health *h);
 // Starts the timer for what is due next.
 void watch_schedule(struct health *h);

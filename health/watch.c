@@ -107,7 +107,7 @@ static void server_see(struct server *s, const struct sighting *sighting) {
 
 static void on_seen(void *owner, const struct sighting *sighting) { server_see(owner, sighting); }
 
-static void on_lost(void *owner) { server_hurry(owner, true); }
+static void on_lost(void *owner) { server_hurry(owner, DOUBT_RESTARTED); }
 
 static void on_probe_freed(void *owner) {
     struct server *s = owner;
@@ -208,13 +208,14 @@ void server_reconnect(struct server *s) {
     s->due_us = health_now();
 }
 
-void server_hurry(struct server *s, bool distrust) {
+void server_hurry(struct server *s, unsigned doubts) {
     int64_t now = health_now();
     // Until it has answered again, its sessions' own writes are not looked for there. Its other reads go on.
-    if (distrust && s->facts.role == NODE_ROLE_REPLICA) {
+    if ((doubts & DOUBT_RESTARTED) && s->facts.role == NODE_ROLE_REPLICA) {
         s->distrusted = true;
         atomic_store_explicit(&s->live->fresh_until_us, 0, memory_order_release);
     }
+    s->renew = s->renew || (doubts & DOUBT_CONNECT);
     if (probe_is_busy(s->probe))
         s->again = true;
     else
@@ -224,6 +225,8 @@ void server_hurry(struct server *s, bool distrust) {
 
 static void server_probe(struct server *s, int64_t now) {
     s->started_us = now;
+    if (s->renew) probe_reset(s->probe);
+    s->renew = false;
     if (s->resolve.n_addresses > 0) {
         probe_start(s->probe, s->health->config->health_timeout);
         return;

@@ -1,0 +1,657 @@
+# SPDX-License-Identifier: ISC
+"""The watch over the servers alone (build/.../health_watch), against real servers that lag, hang, die and change roles."""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+
+from harness.load import Background
+from harness.router import binary
+from pgcluster import USERS, send, wait_until
+
+SECOND = 1000000
+FOREVER = 2 ** 63 - 1
+
+
+def now_us():
+    """The clock that the watch uses."""
+    return time.monotonic_ns() // 1000
+
+
+class Watch:
+    """A running health_watch."""
+
+    def __init__(self, nodes, servers=None, user="monitor", **config):
+        program = os.path.join(os.path.dirname(binary()), "tests", "unit", "health", "health_watch")
+        settings = {"monitor_user": user, "monitor_password": USERS[user][0], "server_tls_sslmode": "disable",
+                    "health_timeout": "500ms", "max_lag": "1500ms", **config}
+        argv = [program]
+        for text in servers or [f"name={n.name} host={n.host} port={n.port}" for n in nodes]:
+            argv += ["--server", text]
+        for key, value in settings.items():
+            argv += ["--set", f"{key}={value}"]
+        self._start(argv)
+
+    @classmethod
+    def of_file(cls, path):
+        self = cls.__new__(cls)
+        self._start([os.path.join(os.path.dirname(binary()), "tests", "unit", "health", "health_watch"),
+                     "--config", path])
+        return self
+
+    def _start(self, argv):
+        self.topologies, self.log = [], []
+        self.catalogs = 0
+        self._answers = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                         text=True)
+        self._threads = [threading.Thread(target=body, daemon=True) for body in (self._read_out, self._read_log)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_out(self):
+        for line in self._process.stdout:
+            event = json.loads(line)
+            with self._changed:
+                if event["event"] == "topology":
+                    self.topologies.append(event)
+                elif event["event"] == "catalog":
+                    self.catalogs += 1
+                elif event["event"] in ("live", "answer"):
+                    self._answers.append(event)
+                self._changed.notify_all()
+
+    def _read_log(self):
+        for line in self._process.stderr:
+            with self._changed:
+                self.log.append(line)
+                self._changed.notify_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.quit()
+        if kind is None:
+            assert self._process.returncode == 0, self.log[-5:]
+            assert not any("ERROR: " in line or "runtime error" in line for line in self.log), self.log[-20:]
+
+    def quit(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.say("quit")
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        for thread in self._threads:
+            thread.join(5)
+
+    def say(self, *words):
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+
+    def ask(self, *words):
+        with self._changed:
+            count = len(self._answers)
+            self.say(*words)
+            assert self._changed.wait_for(lambda: len(self._answers) > count, 5), "no answer"
+            return self._answers[-1]
+
+    def live(self, name):
+        return self.ask("live")["nodes"][name]
+
+    def answer(self, *words):
+        return self.ask(*words)["answer"]
+
+    def until(self, check, timeout=5, what="a topology"):
+        """The first topology, of the latest one on, for which check(topology) holds."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            seen = max(len(self.topologies) - 1, 0)
+            while True:
+                for topology in self.topologies[seen:]:
+                    if check(topology):
+                        return topology
+                seen = len(self.topologies)
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    raise AssertionError(f"waited {timeout} s for {what}; the last one: {self.topologies[-1:]}\n"
+                                         + "".join(self.log[-10:]))
+
+    def ready(self):
+        """All servers are in good order."""
+        return self.until(lambda t: t["primary"] and all(n["reads"] for n in t["nodes"].values()), what="all to be well")
+
+    def node(self, name, timeout=5, **wanted):
+        """Waits until the node has these fields."""
+        found = self.until(lambda t: all(t["nodes"][name][k] == v for k, v in wanted.items()), timeout,
+                           f"{name} to be {wanted}")
+        return found["nodes"][name]
+
+    def steady(self, seconds, check):
+        """check(topology) holds for every topology for this long."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            first = len(self.topologies) - 1
+            self._changed.wait_for(lambda: not all(map(check, self.topologies[first:])), end - time.monotonic())
+            assert all(map(check, self.topologies[first:])), self.topologies[-1]
+
+    def logged(self, text):
+        with self._changed:
+            return sum(text in line for line in self.log)
+
+    def until_logged(self, text, count=1):
+        """Waits until so many lines have the text: they come on another pipe than the topologies."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: sum(text in line for line in self.log) >= count, 3), self.log[-10:]
+        assert self.logged(text) == count
+
+
+@pytest.fixture
+def writes(cluster):
+    """writes(node): the primary is written to all the time within the block."""
+    def make(node=None):
+        conn = (node or cluster.primary).connect("app", "app")
+        conn.execute("create table if not exists written (v int)")
+
+        def write():
+            conn.execute("insert into written values (1)")
+            time.sleep(0.01)
+
+        return Background(write)
+
+    return make
+
+
+def test_roles_and_numbers(cluster):
+    with Watch(cluster.nodes) as watch:
+        assert watch.topologies == [] or watch.topologies[0]["generation"] == 1
+        topology = watch.ready()
+        assert topology["primary"] == "pg1"
+        assert {n["role"] for name, n in topology["nodes"].items() if name != "pg1"} == {"replica"}
+        assert len({n["system_identifier"] for n in topology["nodes"].values()}) == 1
+        assert len({n["timeline"] for n in topology["nodes"].values()}) == 1
+        assert [n["writes"] for n in topology["nodes"].values()] == [True, False, False]
+        assert topology["alert"] == "ok"
+        assert watch.live("pg1") == {"fresh_until_us": FOREVER, "lag_us": 0}
+        for name in ("pg2", "pg3"):
+            wait_until(lambda: watch.live(name)["lag_us"] == 0, 3, "no lag")
+        generation = watch.topologies[-1]["generation"]
+        watch.steady(2.5, lambda t: t["generation"] == generation)  # nothing changes, nothing is published
+        assert watch.logged("level=warning") == 0
+
+
+@pytest.mark.parametrize("delay, synchronous", [("0", "on"), ("0", "off"), ("150ms", "on")])
+def test_fresh_until_means_that_the_write_is_there(cluster, table, delay, synchronous):
+    """fresh_until has passed the moment a commit was acknowledged: a read there sees the row. Always."""
+    name = table()
+    replica = cluster.replicas[0]
+    if delay != "0":
+        replica.delay(delay)
+    waited = []
+    with Watch(cluster.nodes) as watch, cluster.primary.connect("app") as writer, replica.connect("app") as reader:
+        watch.ready()
+        writer.execute(f"set synchronous_commit = {synchronous}")
+        quick = delay == "0" and synchronous == "on"  # else it is the WAL writer or the delay that takes its time
+        for number in range(60 if quick else 15):
+            writer.execute(f"insert into {name} values (%s, 0)", (number,))
+            acknowledged = now_us()
+            watch.say("want", replica.name)
+            wait_until(lambda: watch.live(replica.name)["fresh_until_us"] >= acknowledged, 5, "freshness", 0.002)
+            waited.append(now_us() - acknowledged)
+            assert reader.execute(f"select count(*) from {name} where id = %s", (number,)).fetchone()[0] == 1
+    waited.sort()
+    assert waited[len(waited) // 2] < (60000 if quick else 600000), waited  # a few times fresh_interval
+
+
+def test_idle_primary_makes_nobody_lag(cluster):
+    """Nor does a position just after a page header, as after pg_switch_wal()."""
+    with Watch(cluster.nodes, max_lag="600ms", health_interval="100ms") as watch:
+        watch.ready()
+        lsn = cluster.primary.value("select pg_switch_wal()")
+        for replica in cluster.replicas:
+            wait_until(lambda: replica.value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), 10, "the switch")
+        watch.steady(2.5, lambda t: all(n["reads"] for n in t["nodes"].values()))
+        assert watch.live("pg2")["lag_us"] < 600000
+
+
+@pytest.mark.parametrize("way", ["paused", "cut", "delayed"])
+def test_lag(cluster, writes, way):
+    late = cluster.replicas[0]
+    with Watch(cluster.nodes, critical_lag="3s") as watch, writes():
+        watch.ready()
+        start = time.monotonic()
+        {"paused": late.pause_replay, "cut": late.cut_walreceiver, "delayed": lambda: late.delay("1h")}[way]()
+        watch.node(late.name, 5, reads=False, reason="lag", state="up")
+        assert time.monotonic() - start > 1.0, "it was taken out before it was late"
+        assert watch.topologies[-1]["nodes"]["pg3"]["reads"]
+        assert watch.topologies[-1]["alert"] == "ok"
+        watch.until(lambda t: t["lag_critical"] and t["alert"] == "critical", 5)
+        assert watch.live(late.name)["lag_us"] > 3 * SECOND
+        {"paused": late.resume_replay, "cut": late.restore_walreceiver, "delayed": lambda: late.delay("0")}[way]()
+        watch.node(late.name, 15, reads=True, reason="ok")
+        watch.until(lambda t: t["alert"] == "ok")
+        wait_until(lambda: watch.live(late.name)["lag_us"] < SECOND, 5, "a small lag")
+        watch.until_logged("replica lags and gets no reads")
+        watch.until_logged("replica lags critically")
+
+
+def test_all_replicas_lag(cluster, writes):
+    with Watch(cluster.nodes) as watch, writes():
+        watch.ready()
+        for replica in cluster.replicas:
+            replica.pause_replay()
+        topology = watch.until(lambda t: t["no_replica_eligible"], 6)
+        assert topology["alert"] == "warning" and topology["primary"] == "pg1" and topology["nodes"]["pg1"]["reads"]
+        watch.until(lambda t: t["lag_critical"], 6)
+        for replica in cluster.replicas:
+            replica.resume_replay()
+        watch.until(lambda t: not t["no_replica_eligible"] and t["alert"] == "ok", 6)
+        watch.until_logged("no replica takes reads: they go to the primary")
+        watch.until_logged("replicas take reads again")
+
+
+def test_hung_replica(cluster):
+    hung = cluster.replicas[0]
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        start = time.monotonic()
+        hung.freeze()
+        watch.node(hung.name, 4, state="down", reason="timeout", reads=False)
+        assert time.monotonic() - start < 1 + 2 * 0.5 + 0.7, "interval + health_failures x health_timeout"
+        assert watch.live(hung.name) == {"fresh_until_us": 0, "lag_us": -1}
+        assert watch.topologies[-1]["primary"] == "pg1"
+        hung.thaw()
+        watch.node(hung.name, 5, reason="returning", reads=False)
+        watch.node(hung.name, 5, state="up", reads=True)
+
+
+def test_dead_replica(cluster):
+    dead = cluster.replicas[0]
+    with Watch(cluster.nodes, health_interval="20s") as watch:  # its end is seen by itself, not by the next look
+        watch.ready()
+        start = time.monotonic()
+        dead.kill()
+        watch.node(dead.name, 3, reads=False, reason="unreachable")
+        watch.node(dead.name, 3, state="down")
+        assert time.monotonic() - start < 1.5
+        assert watch.topologies[-1]["alert"] == "ok"
+    with Watch(cluster.nodes) as watch:
+        watch.node(dead.name, 3, state="down")
+        dead.start()
+        watch.node(dead.name, 5, state="up", reads=True)
+
+
+def test_terminated_monitor_is_no_failure(cluster):
+    """Its own connection ended by an administrator says nothing of the server."""
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        generation = watch.topologies[-1]["generation"]
+        for node in cluster.nodes:
+            node.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgsteer'")
+        watch.steady(1.5, lambda t: t["generation"] == generation)
+        assert all(node.value("select count(*) from pg_stat_activity where application_name = 'pgsteer'") == 1
+                   for node in cluster.nodes)
+
+
+def test_full_server_is_not_down(cluster, new_cluster):
+    cluster = new_cluster(replicas=1)
+    replica = cluster.replicas[0]
+    with Watch(cluster.nodes, health_interval="200ms") as watch, contextlib.ExitStack() as stack:
+        watch.ready()
+        admin = stack.enter_context(replica.connect("postgres"))
+        with contextlib.suppress(psycopg.OperationalError):
+            for _ in range(220):
+                stack.enter_context(replica.connect("app", "app"))
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgsteer'")
+        with contextlib.suppress(psycopg.OperationalError):
+            for _ in range(5):
+                stack.enter_context(replica.connect("app", "app"))
+        watch.node(replica.name, 3, state="suspect", reads=True)
+        watch.steady(1.5, lambda t: t["nodes"][replica.name]["state"] == "suspect")
+        watch.until_logged("no connection is left for the monitor")
+
+
+def test_evidence_brings_a_probe_at_once(cluster):
+    hung = cluster.replicas[0]
+    with Watch(cluster.nodes, health_interval="20s") as watch:
+        watch.ready()
+        time.sleep(1.5)  # the fast probes of the beginning are over
+        hung.freeze()
+        start = time.monotonic()
+        for _ in range(5000):
+            watch.say("report", hung.name, "timeout")
+        watch.node(hung.name, 3, state="down")
+        assert time.monotonic() - start < 2.5
+        hung.thaw()
+        watch.say("report", hung.name, "role_change")
+        watch.node(hung.name, 5, state="up")
+        watch.say("report", "nobody", "refused")
+
+
+def follow(replica, node):
+    replica.set("primary_conninfo", f"host={replica.cluster.sockets} port={node.port} user=postgres "
+                                    f"application_name={replica.name}")
+    replica.set("primary_slot_name", "")
+
+
+def test_failover(new_cluster, writes):
+    cluster = new_cluster()
+    old, new, other = cluster.nodes
+    with Watch(cluster.nodes, max_lag="20s") as watch:
+        watch.ready()
+        with writes(old):
+            time.sleep(0.5)
+        cluster.caught_up()
+        time.sleep(1.2)
+        old.kill()
+        topology = watch.until(lambda t: t["no_primary"], 2)
+        assert topology["alert"] == "critical"
+        # Its replicas are as fresh as can be, and stay in use.
+        time.sleep(1)
+        last = watch.topologies[-1]
+        assert last["nodes"]["pg2"]["reads"] and last["nodes"]["pg3"]["reads"] and last["primary"] is None
+        assert watch.live("pg2")["lag_us"] == 0
+        new.promote()
+        start = time.monotonic()
+        topology = watch.until(lambda t: t["primary"] == "pg2", 2)
+        assert time.monotonic() - start < 1
+        assert topology["nodes"]["pg2"]["timeline"] == 2
+        assert topology["nodes"]["pg3"]["reads"], "it has all there was at the fork"
+        assert watch.live("pg2")["fresh_until_us"] == FOREVER
+        # The rest of the cluster follows; until then it is as fresh as it was.
+        promoted = now_us()
+        new.sql("create table after_promotion (v int)", dbname="app")
+        time.sleep(0.3)
+        assert watch.live("pg3")["fresh_until_us"] < promoted
+        follow(other, new)
+        watch.node("pg3", 10, timeline=2, reads=True)
+        wait_until(lambda: watch.live("pg3")["fresh_until_us"] > promoted, 5, "freshness by the new primary")
+        # The old primary comes back as what it was: it is left alone.
+        old.start()
+        watch.node("pg1", 5, state="up", reason="not_primary", reads=False, writes=False)
+        assert watch.topologies[-1]["primary"] == "pg2"
+        # ... even when the new one is gone.
+        new.stop()
+        watch.until(lambda t: t["no_primary"], 3)
+        watch.steady(1, lambda t: t["primary"] is None)
+        watch.until_logged("the primary is now pg2")
+
+
+def test_failover_as_seen_without_pg_monitor(new_cluster):
+    """A monitor without pg_monitor learns late which timeline a replica follows: until then it gets no reads."""
+    cluster = new_cluster()
+    _, new, other = cluster.nodes
+    with Watch(cluster.nodes, user="app", monitor_database="app") as watch:
+        watch.ready()
+        cluster.primary.kill()
+        watch.until(lambda t: t["no_primary"], 3)
+        new.promote()
+        watch.until(lambda t: t["primary"] == "pg2", 3)
+        follow(other, new)
+        new.sql("create table after_promotion (v int)", dbname="app")
+        watch.node("pg3", 10, reads=False, reason="other_timeline")
+        new.sql("checkpoint")
+        wait_until(lambda: other.sql("select 1 from pg_tables where tablename = 'after_promotion'", dbname="app"), 10,
+                   "the replica to follow")
+        other.sql("checkpoint")  # a restart point
+        watch.node("pg3", 10, timeline=2, reads=True)
+
+
+def test_replica_that_went_another_way(new_cluster, writes):
+    """A replica that has replayed more of the old primary than the new one had is not used, however high its position."""
+    cluster = new_cluster()
+    old, new, stray = cluster.nodes
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        new.cut_walreceiver()
+        with writes(old):
+            time.sleep(0.5)
+        wait_until(lambda: stray.lsn() > new.lsn(), 5, "the stray one to be ahead")
+        time.sleep(1.2)
+        old.kill()
+        watch.until(lambda t: t["no_primary"], 2)
+        new.promote()
+        watch.until(lambda t: t["primary"] == "pg2", 2)
+        watch.node("pg3", 3, reads=False, reason="other_timeline")
+        assert watch.live("pg3") == {"fresh_until_us": 0, "lag_us": -1}
+        with writes(new):
+            watch.steady(1, lambda t: not t["nodes"]["pg3"]["reads"])
+
+
+def test_two_primaries(new_cluster):
+    cluster = new_cluster()
+    twin = cluster.replicas[0]
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        twin.stop()
+        os.unlink(os.path.join(twin.data, "standby.signal"))
+        twin.start()
+        topology = watch.until(lambda t: t["two_primaries"], 5)
+        assert topology["primary"] is None and topology["alert"] == "critical"
+        assert [topology["nodes"][n]["reason"] for n in ("pg1", "pg2")] == ["two_primaries"] * 2
+        assert not topology["nodes"]["pg1"]["reads"] and not topology["nodes"]["pg2"]["reads"]
+        assert topology["nodes"]["pg3"]["reads"]
+        watch.until_logged("two servers qualify as the primary")
+        twin.stop()
+        watch.until(lambda t: t["primary"] == "pg1" and not t["two_primaries"], 5)
+
+
+def test_server_of_another_cluster(cluster, new_cluster):
+    stranger = new_cluster(replicas=0).primary
+    servers = [f"name={n.name} host={n.host} port={n.port}" for n in cluster.nodes]
+    with Watch(None, servers + [f"name=stranger host={stranger.host} port={stranger.port}"]) as watch:
+        watch.until(lambda t: t["primary"] == "pg1" and all(t["nodes"][n]["reads"] for n in ("pg2", "pg3")))
+        node = watch.node("stranger", reason="other_system", reads=False, writes=False)
+        assert node["state"] == "up"
+
+
+def test_roles_of_the_config(cluster):
+    one, two, three = (f"name={n.name} host={n.host} port={n.port}" for n in cluster.nodes)
+    with Watch(None, [one + " role=replica", two + " role=primary", three]) as watch:
+        watch.node("pg1", reason="role_mismatch", writes=False)
+        watch.node("pg2", reason="role_mismatch", reads=False)
+        assert watch.topologies[-1]["primary"] is None
+
+
+def test_names(cluster):
+    """A host name is looked up without stopping anything; one that does not exist is that server's trouble alone."""
+    one, two, _ = cluster.nodes
+    servers = [f"name=pg1 host=localhost port={one.port}", f"name=pg2 host={cluster.sockets} port={two.port}",
+               "name=nowhere host=nowhere.invalid port=5432"]
+    with Watch(None, servers) as watch:
+        topology = watch.until(lambda t: t["primary"] == "pg1" and t["nodes"]["pg2"]["reads"])
+        assert topology["nodes"]["pg1"]["addresses"] >= 1 and topology["nodes"]["pg2"]["addresses"] == 1
+        node = watch.node("nowhere", 10, state="down", reason="unreachable")
+        assert node["addresses"] == 0
+        wait_until(lambda: watch.logged("cannot be resolved"), 3, "a line in the log")
+
+
+@pytest.mark.parametrize("settings", [{"monitor_password": "wrong"}, {"monitor_database": "nothere"},
+                                      {"monitor_user": "nobody"}])
+def test_login_refused(cluster, settings):
+    with Watch(cluster.nodes, **settings) as watch:
+        topology = watch.until(lambda t: all(n["state"] == "down" for n in t["nodes"].values()))
+        assert topology["primary"] is None
+        assert {n["reason"] for n in topology["nodes"].values()} == {"login_failed"}
+        watch.until_logged("server is down reason=login_failed", 3)
+        assert not any("wrong" in line for line in watch.log)
+
+
+def test_server_that_lets_nobody_in(cluster):
+    """A smart shutdown: whoever is connected is served, the watch as well; new connections get 57P03."""
+    replica = cluster.replicas[0]
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        with replica.connect("postgres") as conn:
+            conn.execute("begin")
+            cluster.dirty = True
+            send(replica.pid, signal.SIGTERM)
+            watch.say("report", replica.name, "shutdown")  # as a worker does that gets 57P03
+            watch.node(replica.name, 5, state="down", reason="starting", reads=False)
+        replica.stop()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_tls(cluster, tmp_path, right):
+    import pki
+    authority = cluster.tls.cert if right else pki.Authority(tmp_path / "ca").cert
+    servers = [f"name={n.name} host=localhost port={n.port}" for n in cluster.nodes]
+    with Watch(None, servers, server_tls_sslmode="verify-full", server_tls_ca_file=authority) as watch:
+        if not right:
+            watch.until(lambda t: all(n["reason"] == "unreachable" for n in t["nodes"].values()))
+            wait_until(lambda: watch.logged("certificate verify failed"), 3, "a line in the log")
+            return
+        watch.ready()
+        encrypted = cluster.primary.sql("select s.ssl from pg_stat_ssl s join pg_stat_activity a using (pid) "
+                                        "where a.application_name = 'pgsteer'")
+        assert encrypted == [(True,)]
+
+
+def test_reload(cluster, tmp_path):
+    path = tmp_path / "pgsteer.ini"
+
+    def write(*servers, user="monitor"):
+        lines = ["[pgsteer]", "auth_type = trust", "listen_addr = 127.0.0.1", f"monitor_user = {user}",
+                 f"monitor_password = {USERS['monitor'][0]}", "server_tls_sslmode = disable"]
+        for node, weight in servers:
+            lines += [f"[server {node.name}]", f"host = {node.host}", f"port = {node.port}", f"weight = {weight}"]
+        path.write_text("\n".join(lines + ["[database *]", ""]))
+
+    one, two, three = cluster.nodes
+    write((one, 1), (two, 1))
+    with Watch.of_file(str(path)) as watch:
+        watch.ready()
+        before = watch.topologies[-1]["nodes"]["pg2"]["up_since_us"]
+        write((two, 7), (one, 1), (three, 3))
+        watch.say("reload")
+        topology = watch.until(lambda t: "pg3" in t["nodes"])
+        # Who stayed is as well as before; who is new is not known yet.
+        assert topology["primary"] == "pg1" and topology["nodes"]["pg2"]["reads"]
+        assert topology["nodes"]["pg2"]["weight"] == 7 and topology["nodes"]["pg2"]["up_since_us"] == before
+        watch.node("pg3", reads=True, weight=3)
+        write((one, 1), (three, 3))
+        watch.say("reload")
+        watch.until(lambda t: set(t["nodes"]) == {"pg1", "pg3"} and t["primary"] == "pg1")
+        wait_until(lambda: two.value("select count(*) from pg_stat_activity where application_name = 'pgsteer'") == 0, 5,
+                   "its connection to be gone")
+        # A bad file changes nothing.
+        path.write_text("[pgsteer]\nnonsense = 1\n")
+        watch.say("reload")
+        watch.steady(1.2, lambda t: t["primary"] == "pg1")
+        # Another user is used at once, here with a password that is not its own.
+        write((one, 1), (three, 3), user="app")
+        watch.say("reload")
+        watch.until(lambda t: all(n["reason"] == "login_failed" for n in t["nodes"].values()))
+
+
+CATALOG = """
+create schema s;
+create function s.acts(a int, b int default 2) returns int language sql volatile as 'select 1';
+create function s.reads(variadic a int[]) returns int language sql stable as 'select 1';
+create function s.step(a int, b int) returns int language sql volatile as 'select 1';
+create aggregate s.agg(int) (sfunc = s.step, stype = int);
+create aggregate s.sum_of(int) (sfunc = int4pl, stype = int);
+create operator s.=== (leftarg = int, rightarg = int, function = s.acts);
+create operator s.<+> (leftarg = int, rightarg = int, function = int4pl);
+create sequence s.seq;
+create unlogged table s.unlogged (i int);
+create table s.plain (i int);
+create view s.v_plain as select random(), now(), count(*) from s.plain;
+create view s.v_next as select nextval('s.seq');
+create view s.v_acts as select s.acts(i) from s.plain;
+create view s.v_operator as select i operator(s.===) i as x from s.plain;
+create view s.v_over as select * from s.v_acts join s.v_plain on true;
+create view s.v_unlogged as select * from s.unlogged;
+create view s.v_sublink as select * from s.plain where i in (select s.acts(1));
+create view s.v_window as select s.agg(i) over () from s.plain;
+create view s.v_lock as select pg_try_advisory_lock(1);
+create view s.v_xid as select txid_current();
+create materialized view s.stored as select s.acts(1);
+create view s.v_stored as select * from s.stored;
+create table s.parted (i int) partition by range (i);
+create unlogged table s.parted1 partition of s.parted for values from (1) to (10);
+create table s.policed (i int);
+create policy p on s.policed using (s.acts(i) > 0);
+create foreign data wrapper w;
+create server f foreign data wrapper w;
+create foreign table s.far (i int) server f;
+"""
+
+
+@pytest.fixture
+def catalog_database(cluster):
+    cluster.primary.sql("create database with_catalog")
+    try:
+        cluster.primary.sql(CATALOG, dbname="with_catalog")
+        yield "with_catalog"
+    finally:
+        cluster.primary.sql("drop database with_catalog with (force)")
+
+
+def test_catalog(cluster, catalog_database):
+    db = catalog_database
+    with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="500ms") as watch:
+        watch.ready()
+        assert watch.answer("function", db, "s", "acts", "1") == "no catalog"
+        watch.say("watch", db)
+        watch.say("watch", db)
+        wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
+        functions = [("s", "acts", 1, "volatile"), ("s", "acts", 2, "volatile"), ("s", "acts", 3, "unknown"),
+                     ("s", "acts", 0, "unknown"), ("-", "acts", 1, "volatile"), ("s", "reads", 1, "harmless"),
+                     ("s", "reads", 9, "harmless"), ("s", "reads", 0, "unknown"), ("s", "agg", 1, "volatile"),
+                     ("s", "sum_of", 1, "harmless"), ("public", "acts", 1, "unknown")]
+        for schema, name, args, expected in functions:
+            assert watch.answer("function", db, schema, name, str(args)) == expected, (schema, name, args)
+        assert watch.answer("operator", db, "s", "===") and not watch.answer("operator", db, "s", "<+>")
+        primary = ["seq", "unlogged", "v_next", "v_acts", "v_operator", "v_over", "v_unlogged", "v_sublink", "v_window",
+                   "v_lock", "v_xid", "parted", "parted1", "policed", "far"]
+        for relation in primary:
+            assert watch.answer("relation", db, "s", relation), relation
+        for relation in ["plain", "v_plain", "stored", "v_stored"]:
+            assert not watch.answer("relation", db, "s", relation), relation
+        assert watch.answer("relation", db, "pg_catalog", "pg_locks")
+        assert not watch.answer("relation", db, "pg_catalog", "pg_class")
+        time.sleep(1.2)
+        assert watch.catalogs == 1, "it was handed on again although it is the same"
+        cluster.primary.sql("alter function s.acts(int, int) stable", dbname=db)
+        wait_until(lambda: watch.catalogs == 2, 3, "the change")
+        assert watch.answer("function", db, "s", "acts", "1") == "harmless"
+        assert not watch.answer("relation", db, "s", "v_over")
+
+
+def test_catalog_after_ddl(cluster, catalog_database):
+    with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="1h") as watch:
+        watch.ready()
+        watch.say("watch", catalog_database)
+        wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
+        cluster.primary.sql("create function s.new() returns int language sql volatile as 'select 1'",
+                            dbname=catalog_database)
+        for _ in range(100):
+            watch.say("refresh", catalog_database)
+        wait_until(lambda: watch.catalogs == 2, 3, "the new function")
+        assert watch.answer("function", catalog_database, "s", "new", "0") == "volatile"
+        watch.say("refresh", "never_watched")
+        watch.say("watch", "not_there")
+        wait_until(lambda: watch.logged('the catalog of database \\"not_there\\" cannot be read') == 1, 5, "the warning")
+
+
+def test_no_word_is_left_behind(cluster):
+    """The watch leaves no connection, and what it asked for was plain reads."""
+    mark = cluster.replicas[0].log_size()
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        time.sleep(0.5)
+    statements = {s for _, s in cluster.replicas[0].statements(mark)}
+    assert statements and all(s.startswith(("SELECT ", "WITH ")) for s in statements), statements
+    for node in cluster.nodes:
+        wait_until(lambda: node.value("select count(*) from pg_stat_activity where application_name = 'pgsteer'") == 0,
+                   5, "no connection")
