@@ -41,7 +41,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n) {
         b->failed = true;
         return NULL;
     }
-    return b->data + b->tail;
+    return b->data ? b->data + b->tail : NULL; // no memory was needed for no bytes
 }
 
 void buf_consume(struct buf *b, size_t n) {

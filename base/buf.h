@@ -20,7 +20,9 @@ struct buf {
 // An empty buf that will not hold more than `limit` bytes.
 static inline struct buf buf_make(size_t limit) { return (struct buf){.limit = limit}; }
 static inline size_t buf_len(const struct buf *b) { return b->tail - b->head; }
-static inline struct span buf_span(const struct buf *b) { return span_of(b->data + b->head, b->tail - b->head); }
+static inline struct span buf_span(const struct buf *b) {
+    return span_of(span_at(b->data, b->head), b->tail - b->head);
+}
 
 // Frees the memory; the buf is empty and usable again, `failed` cleared.
 void buf_release(struct buf *b);

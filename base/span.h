@@ -22,9 +22,11 @@ static inline bool span_eq(struct span a, struct span b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 static inline bool span_is(struct span a, const char *s) { return span_eq(a, span_str(s)); }
+// ptr + at. An empty span may have no address at all, and C lets nobody add even zero to that.
+static inline const uint8_t *span_at(const uint8_t *ptr, size_t at) { return at ? ptr + at : ptr; }
 // The bytes from `at` on; empty when `at` is past the end.
 static inline struct span span_from(struct span s, size_t at) {
-    return at >= s.len ? span_of(s.ptr + s.len, 0) : span_of(s.ptr + at, s.len - at);
+    return at >= s.len ? span_of(span_at(s.ptr, s.len), 0) : span_of(span_at(s.ptr, at), s.len - at);
 }
 // The first `n` bytes; all of them when there are fewer.
 static inline struct span span_first(struct span s, size_t n) { return span_of(s.ptr, n < s.len ? n : s.len); }
@@ -42,7 +44,7 @@ struct cursor {
     bool bad;
 };
 
-static inline struct cursor cursor_of(struct span s) { return (struct cursor){s.ptr, s.ptr + s.len, false}; }
+static inline struct cursor cursor_of(struct span s) { return (struct cursor){s.ptr, span_at(s.ptr, s.len), false}; }
 static inline size_t cursor_left(const struct cursor *c) { return (size_t)(c->end - c->ptr); }
 static inline struct span cursor_bytes(struct cursor *c, size_t n) {
     if (c->bad || n > cursor_left(c)) {
@@ -50,7 +52,7 @@ static inline struct span cursor_bytes(struct cursor *c, size_t n) {
         return span_of(c->end, 0);
     }
     struct span s = span_of(c->ptr, n);
-    c->ptr += n;
+    c->ptr = span_at(c->ptr, n);
     return s;
 }
 static inline uint8_t cursor_u8(struct cursor *c) {
@@ -67,7 +69,8 @@ static inline uint32_t cursor_u32(struct cursor *c) {
 }
 // The bytes before the next NUL, which is passed over; bad when there is none.
 static inline struct span cursor_cstr(struct cursor *c) {
-    const uint8_t *nul = c->bad ? NULL : (const uint8_t *)memchr(c->ptr, 0, cursor_left(c));
+    size_t left = c->bad ? 0 : cursor_left(c);
+    const uint8_t *nul = left ? (const uint8_t *)memchr(c->ptr, 0, left) : NULL;
     if (!nul) {
         c->bad = true;
         return span_of(c->end, 0);
