@@ -41,36 +41,33 @@ _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.M)
 
 
 def blocks(text):
-    """(kind, first line, last line) of each brace block at file scope; kind is "function", "table" or "type".
-
-    A definition starts on the line after the end of the one before it.
-    """
+    """(kind, first line, last line, depth) of each brace block; kind is "function", "table" (what stands behind an equals
+    sign) or "other". Depth 0 is file scope. A definition starts on the line after the end of the one before it."""
     text = _DIRECTIVE.sub(lambda m: "\n" * m[0].count("\n"), stripped(text))
-    depth, start, head = 0, 1, ""
+    opened, head, start = [], "", 1  # open blocks, and what stands before the next
     line = 1
     for char in text:
-        if depth == 0 and char not in "{}":
-            if char == ";":
-                head = ""
-            elif head or not char.isspace():
-                start = start if head else line
-                head += char
         if char == "{":
-            depth += 1
+            opened.append((kind_of(head, len(opened)), start if head else line))
+            head = ""
         elif char == "}":
-            depth -= 1
-            if depth == 0:
-                yield kind_of(head), start, line
-                head = ""
-        elif char == "\n":
-            line += 1
+            if opened:
+                kind, first = opened.pop()
+                yield kind, first, line, len(opened)
+            head = ""
+        elif char == ";":
+            head = ""
+        elif head or not char.isspace():
+            start = start if head else line
+            head += char
+        line += char == "\n"
 
 
-def kind_of(head):
+def kind_of(head, depth):
     head = head.rstrip()
     if head.endswith("="):
         return "table"
-    return "function" if head.endswith(")") else "type"
+    return "function" if depth == 0 and head.endswith(")") else "other"
 
 
 def includes(text):

@@ -103,7 +103,7 @@ static void long_lines(void **state) {
         char text[INI_LINE_MAX + 100] = "key=";
         size_t len = INI_LINE_MAX + extra;
         memset(text + 4, 'v', len - 4);
-        strcpy(text + len, "\nnext = 1\n");
+        memcpy(text + len, "\nnext = 1\n", sizeof "\nnext = 1\n");
         struct buf expected = buf_make(SIZE_MAX);
         if (extra) {
             buf_printf(&expected, "1 !this line is longer than 4000 bytes\n2 next=1\n");

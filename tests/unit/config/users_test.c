@@ -139,7 +139,7 @@ static void lengths(void **state) {
         char text[SECRET_MAX + 100] = "\"" NAME_63 "\" \"";
         size_t at = strlen(text);
         memset(text + at, 'p', len);
-        strcpy(text + at + len, "\"");
+        memcpy(text + at + len, "\"", 2);
         struct fault fault;
         struct users *u = users_parse(span_str(text), "u", &fault);
         if (len < SECRET_MAX) {

@@ -84,7 +84,7 @@ static socklen_t address_at(const struct listen_set *set, int n, struct sockaddr
     if (strncmp(text, "unix:", 5) == 0) {
         struct sockaddr_un *un = (struct sockaddr_un *)to;
         un->sun_family = AF_UNIX;
-        strcpy(un->sun_path, text + 5);
+        memcpy(un->sun_path, text + 5, strnlen(text + 5, sizeof un->sun_path - 1));
         return sizeof *un;
     }
     char *colon = strrchr(text, ':');
@@ -269,7 +269,7 @@ static void the_unix_socket_has_its_mode_and_goes(void **state) {
 static void a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state) {
     (void)state;
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    strcpy(un.sun_path, unix_path());
+    memcpy(un.sun_path, unix_path(), strnlen(unix_path(), sizeof un.sun_path - 1));
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     close(fd);
