@@ -17,8 +17,12 @@
 #define ROWS_MAX 100000
 
 static const int64_t READ_TIMEOUT_MS = 30000;
-static const int64_t REFRESH_GAP_US = 500000; // between two reads of a database that are asked for
 static const int64_t RETRY_US = 5000000;
+// When a catalog is read again after DDL has passed by: who saw it pass does not know when, or if, it is committed.
+static const int64_t REFRESH_US[] = {200000, 2000000, 10000000};
+// ... but where DDL never ends, reading takes no more than a twentieth of the time.
+static const int64_t REFRESH_GAP_US = 2000000;
+enum { REFRESH_SHARE = 20 };
 
 // Rows of (kind, schema, name, min_args, max_args, volatile): f(unction), o(perator), r(elation).
 // The numbers behind :funcid and the like in a stored tree are OIDs of pg_proc. Rule type 1 is ON SELECT.
@@ -73,10 +77,13 @@ enum { COLUMN_KIND, COLUMN_SCHEMA, COLUMN_NAME, COLUMN_MIN_ARGS, COLUMN_MAX_ARGS
 
 struct watched {
     UT_hash_handle hh;
-    int64_t due_us, started_us;
-    bool read; // `hash` is of a catalog that was handed on
-    XXH128_hash_t hash;
-    bool failing; // said so already
+    int64_t due_us;
+    int64_t started_us, took_us; // of the last read
+    int64_t refresh_us;          // when DDL last passed by
+    size_t refreshes;            // entries of REFRESH_US that have come up since
+    struct catalog *catalog;     // the one that was handed on; NULL = none yet
+    XXH128_hash_t hash;          // of its rows
+    bool failing;                // said so already
     char name[];
 };
 
@@ -91,22 +98,21 @@ struct catalog_probe {
 static int64_t now_us(void) { return (int64_t)(uv_hrtime() / 1000); }
 
 static void read_ended(struct catalog_probe *p) {
+    p->current->took_us = now_us() - p->current->started_us;
     p->current = NULL;
     dbconn_close(p->conn);
 }
 
 static void read_failed(struct catalog_probe *p, const char *sqlstate, const char *text) {
     struct watched *w = p->current;
-    w->due_us = now_us() + RETRY_US;
+    int64_t retry_us = now_us() + RETRY_US;
+    // One that does not exist, or not yet, is asked for no more often than others.
+    if (strcmp(sqlstate, "3D000") != 0) w->due_us = MIN_OF(w->due_us, retry_us);
     if (!w->failing)
         log_warning(NULL, "the catalog of database \"%s\" cannot be read: %s%s%s", w->name, text,
                     sqlstate[0] ? " " : "", sqlstate);
     w->failing = true;
     read_ended(p);
-    if (strcmp(sqlstate, "3D000") == 0) { // dropped; whoever uses it again watches it again
-        HASH_DEL(p->databases, w);
-        mem_free(w);
-    }
 }
 
 static void on_connected(void *owner) {
@@ -157,17 +163,23 @@ static void on_result(void *owner) {
         return;
     }
     XXH128_hash_t hash = hash_rows(p->conn);
-    bool same = w->read && XXH128_isEqual(hash, w->hash);
+    bool same = w->catalog && XXH128_isEqual(hash, w->hash);
     struct catalog *c = same ? NULL : catalog_new(w->name);
     for (size_t row = 0; c && row < dbconn_rows(p->conn); row++) add_row(c, p->conn, row);
     if (w->failing) log_info(NULL, "the catalog of database \"%s\" can be read again", w->name);
-    w->hash = hash;
-    w->read = true;
     w->failing = false;
     read_ended(p);
     if (!c) return;
+    if (w->catalog) catalog_unref(w->catalog);
+    w->catalog = c;
+    w->hash = hash;
     p->ops->changed(p->owner, c);
-    catalog_unref(c);
+}
+
+static void watched_free(struct catalog_probe *p, struct watched *w) {
+    HASH_DEL(p->databases, w);
+    if (w->catalog) catalog_unref(w->catalog);
+    mem_free(w);
 }
 
 static void on_freed(void *owner) {
@@ -187,10 +199,7 @@ struct catalog_probe *catalog_probe_new(uv_loop_t *loop, const struct catalog_pr
 
 void catalog_probe_free(struct catalog_probe *p) {
     struct watched *w, *next;
-    HASH_ITER(hh, p->databases, w, next) {
-        HASH_DEL(p->databases, w);
-        mem_free(w);
-    }
+    HASH_ITER(hh, p->databases, w, next) { watched_free(p, w); }
     dbconn_free(p->conn);
 }
 
@@ -201,20 +210,32 @@ static struct watched *find(struct catalog_probe *p, const char *database) {
 }
 
 void catalog_probe_watch(struct catalog_probe *p, const char *database) {
-    if (find(p, database)) return;
+    struct watched *w = find(p, database);
+    if (w && w->catalog) p->ops->changed(p->owner, w->catalog); // somebody new wants it
+    if (w) return;
     size_t len = strlen(database);
-    struct watched *w = mem_alloc(sizeof *w + len + 1);
+    w = mem_alloc(sizeof *w + len + 1);
     memcpy(w->name, database, len + 1);
     w->due_us = now_us();
+    w->refreshes = countof(REFRESH_US);
     HASH_ADD_STR(p->databases, name, w);
+}
+
+// The reads that DDL brings: the next one that has not come up yet.
+static void plan_refresh(struct watched *w, int64_t now) {
+    while (w->refreshes < countof(REFRESH_US) && w->refresh_us + REFRESH_US[w->refreshes] <= now) w->refreshes++;
+    if (w->refreshes == countof(REFRESH_US)) return;
+    int64_t wanted = w->refresh_us + REFRESH_US[w->refreshes];
+    int64_t allowed = w->started_us + MAX_OF(REFRESH_GAP_US, REFRESH_SHARE * w->took_us);
+    w->due_us = MIN_OF(w->due_us, MAX_OF(wanted, allowed));
 }
 
 void catalog_probe_refresh(struct catalog_probe *p, const char *database) {
     struct watched *w = find(p, database);
     if (!w) return;
-    // One that is being read now may have been read too early: it is read once more.
-    int64_t now = now_us(), soon = MAX_OF(now, w->started_us + REFRESH_GAP_US);
-    w->due_us = MIN_OF(w->due_us, soon);
+    w->refresh_us = now_us();
+    w->refreshes = 0;
+    plan_refresh(w, w->refresh_us);
 }
 
 void catalog_probe_tick(struct catalog_probe *p, int64_t now, int64_t interval_us) {
@@ -226,8 +247,9 @@ void catalog_probe_tick(struct catalog_probe *p, int64_t now, int64_t interval_u
     struct dbconn_target target = {.host = ""};
     if (!first || first->due_us > now || !p->ops->target(p->owner, &target)) return;
     target.database = first->name;
-    first->started_us = now;
     first->due_us = now + interval_us;
+    first->started_us = now;
+    plan_refresh(first, now);
     p->current = first;
     dbconn_connect(p->conn, &target, READ_TIMEOUT_MS);
 }

@@ -28,7 +28,8 @@ struct catalog_probe;
 struct catalog_probe_ops {
     // Fills in where the primary is, all but the database. False when there is none.
     bool (*target)(void *owner, struct dbconn_target *target);
-    // A catalog that differs from the last one of its database. The owner takes its own reference.
+    // A catalog that differs from the last one of its database, or that was asked for again. The owner takes its own
+    // reference.
     void (*changed)(void *owner, struct catalog *c);
     void (*freed)(void *owner);
 };
@@ -37,9 +38,10 @@ NODISCARD struct catalog_probe *catalog_probe_new(uv_loop_t *loop, const struct 
 // Only `freed` is called any more.
 void catalog_probe_free(struct catalog_probe *p);
 
-// A database's catalog is wanted from now on, until the servers say that there is no such database. Idempotent.
+// A database's catalog is wanted from now on. Called for one that is read already, it is handed on once more.
 void catalog_probe_watch(struct catalog_probe *p, const char *database);
-// Read it again soon, if it is watched.
+// DDL has passed by: it is read again soon, and then twice more within seconds, since who says so may not know when the
+// DDL is committed. For a database that is not watched nothing happens.
 void catalog_probe_refresh(struct catalog_probe *p, const char *database);
 // Begins what is due. To be called often.
 void catalog_probe_tick(struct catalog_probe *p, int64_t now_us, int64_t interval_us);

@@ -19,7 +19,8 @@ struct health;
 struct health_ops {
     // A new topology; the receiver takes its own reference.
     void (*publish)(void *arg, struct topology *t);
-    // A database's catalog was read again and differs; the receiver takes its own reference.
+    // A database's catalog was read and differs from the last one, or health_watch_database was called for it once
+    // more; the receiver takes its own reference.
     void (*catalog)(void *arg, struct catalog *c);
     void *arg;
 };
@@ -41,9 +42,10 @@ NODISCARD struct health *health_start(uv_loop_t *loop, struct config *config, co
 void health_reload(struct health *h, struct config *config);
 // Closes everything; the loop must run until `closed` is called, after which the memory is gone.
 void health_stop(struct health *h, void (*closed)(void *arg), void *arg);
-// A database is in use: its catalog is wanted. Idempotent.
+// A database is in use, by the name the servers know it by: its catalog is wanted. When it is there already, it is
+// handed to ops->catalog again at once: call it for every worker that begins to use the database.
 void health_watch_database(struct health *h, const char *database);
-// The database's schema may have changed (DDL passed by): read its catalog again soon.
+// The database's schema may have changed (DDL passed by): read its catalog again soon, and twice more within seconds.
 void health_refresh_database(struct health *h, const char *database);
 // Any thread. `node_name` is copied.
 void health_report(struct health *h, const char *node_name, enum evidence e);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """The watch over the servers alone (build/.../health_watch), against real servers that lag, hang, die and change roles."""
+import bisect
 import contextlib
 import json
 import os
@@ -210,6 +211,34 @@ def test_fresh_until_means_that_the_write_is_there(cluster, table, delay, synchr
             assert reader.execute(f"select count(*) from {name} where id = %s", (number,)).fetchone()[0] == 1
     waited.sort()
     assert waited[len(waited) // 2] < (60000 if quick else 600000), waited  # a few times fresh_interval
+
+
+@pytest.mark.parametrize("synchronous", ["on", "off"])
+def test_fresh_until_never_promises_too_much(cluster, table, synchronous):
+    """Under constant writes: what was acknowledged before fresh_until is on the replica, at any time one looks."""
+    name = table("id bigserial primary key")
+    replica = cluster.replicas[0]
+    acknowledged = []  # (moment, id), both rising
+    writer = cluster.primary.connect("app")
+    writer.execute(f"set synchronous_commit = {synchronous}")
+
+    def write():
+        number = writer.execute(f"insert into {name} default values returning id").fetchone()[0]
+        acknowledged.append((now_us(), number))
+
+    looks = 0
+    with Watch(cluster.nodes) as watch, replica.connect("app") as reader, Background(write):
+        watch.ready()
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            watch.say("want", replica.name)
+            until = watch.live(replica.name)["fresh_until_us"]
+            found = reader.execute(f"select coalesce(max(id), 0) from {name}").fetchone()[0]
+            at = bisect.bisect_right(acknowledged, (until, FOREVER))
+            assert found >= (acknowledged[at - 1][1] if at else 0), "a write before fresh_until is missing"
+            looks += bool(at)
+    writer.close()
+    assert looks > 100 and len(acknowledged) > 200
 
 
 def test_idle_primary_makes_nobody_lag(cluster):
@@ -603,7 +632,6 @@ def test_catalog(cluster, catalog_database):
         watch.ready()
         assert watch.answer("function", db, "s", "acts", "1") == "no catalog"
         watch.say("watch", db)
-        watch.say("watch", db)
         wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
         functions = [("s", "acts", 1, "volatile"), ("s", "acts", 2, "volatile"), ("s", "acts", 3, "unknown"),
                      ("s", "acts", 0, "unknown"), ("-", "acts", 1, "volatile"), ("s", "reads", 1, "harmless"),
@@ -639,6 +667,16 @@ def test_catalog_after_ddl(cluster, catalog_database):
             watch.say("refresh", catalog_database)
         wait_until(lambda: watch.catalogs == 2, 3, "the new function")
         assert watch.answer("function", catalog_database, "s", "new", "0") == "volatile"
+        # The word comes before the commit: it is looked at again a little later.
+        with cluster.primary.connect(catalog_database, autocommit=False) as conn:
+            conn.execute("create function s.late() returns int language sql stable as 'select 1'")
+            watch.say("refresh", catalog_database)
+            time.sleep(1)
+        wait_until(lambda: watch.catalogs == 3, 6, "the function that was committed later")
+        assert watch.answer("function", catalog_database, "s", "late", "0") == "harmless"
+        # Another worker begins to use the database.
+        watch.say("watch", catalog_database)
+        wait_until(lambda: watch.catalogs == 4, 3, "the same catalog once more")
         watch.say("refresh", "never_watched")
         watch.say("watch", "not_there")
         wait_until(lambda: watch.logged('the catalog of database \\"not_there\\" cannot be read') == 1, 5, "the warning")
