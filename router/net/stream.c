@@ -449,7 +449,7 @@ void stream_address_str(const struct sockaddr *address, socklen_t len, char *to,
     }
 }
 
-static socklen_t stream_peer(const struct stream *s, struct sockaddr_storage *to) {
+socklen_t stream_peer(const struct stream *s, struct sockaddr_storage *to) {
     socklen_t len = sizeof *to;
     *to = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
     return s->fd >= 0 && getpeername(s->fd, (struct sockaddr *)to, &len) == 0 ? len : 0;

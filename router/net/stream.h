@@ -104,6 +104,8 @@ void stream_close(struct stream *s, bool flush_first);
 // and for Unix sockets. A peer that is alive and does not read still acknowledges. One getsockopt(2).
 int64_t stream_silent_ms(const struct stream *s);
 
+// The peer's address; 0 when there is none to be had.
+socklen_t stream_peer(const struct stream *s, struct sockaddr_storage *to);
 // "127.0.0.1:5432", "[::1]:5432", "unix:/path"; at most `cap` bytes with the NUL. "closed" when it is.
 void stream_peer_str(const struct stream *s, char *to, size_t cap);
 // The same for any address.

@@ -2,10 +2,11 @@
 //
 // router/session/pool.h: the connections of one worker to one (server, database, user), and who waits for one.
 //
-// A session asks for a connection with a ticket and gets it at once or later, first come first served; the last used idle
-// connection goes first, so that the others can grow old. Connections are opened when somebody waits and the budget
-// (quota.h) allows. When the server cannot be reached, waiters are failed at once, so that their sessions can go elsewhere, and
-// the pool does not try again before server_login_retry has passed.
+// A session asks for a connection with a ticket and gets it at once or later, first come first served; the last used
+// idle connection goes first, so that the others can grow old. Connections are opened when somebody waits and the
+// budget (quota.h) allows. When the server cannot be reached, waiters are failed at once, so that their sessions can go
+// elsewhere, and the pool does not try again before server_login_retry has passed. When the server takes no more
+// connections (53300) they wait on: for a busy one, or for the next try.
 #ifndef PGSTEER_ROUTER_SESSION_POOL_H
 #define PGSTEER_ROUTER_SESSION_POOL_H
 
@@ -20,52 +21,67 @@ struct pool;
 struct ticket {
     // set by the caller
     void (*granted)(struct ticket *t, struct server *s); // s is BUSY and the ticket's
-    // 57P03 server not reachable now / 28xxx login refused / 3D000 no such database (as the server said) / 53300 waited
-    // too long (query_wait_timeout) / 53300 from the server itself once nothing is left to wait for
+    // 08006, 57P03: the server is not reachable now / as the server said: 28xxx login refused, 3D000 no such database,
+    // ... / 53300: waited too long (query_wait_timeout). Counted by the caller, but for STAT_ERROR_SERVER_CONNECT and
+    // STAT_ERROR_SERVER_PROTOCOL.
     void (*failed)(struct ticket *t, const struct fault *f);
     // private
     struct ilink link;
     struct pool *pool;
+    const struct server_owner_ops *ops;
+    void *owner;
     uint64_t since_us;
     struct deadline deadline;
 };
 
+// `env` and `quota` must outlive the pools; env->worker is the worker's place in the quota.
 struct pools *pools_new(struct server_env *env, struct quota *quota);
-// Closes everything; `closed` when the last server's memory is gone.
+// Closes everything (waiters are failed with 57P01); `closed`, from the loop, when the last server's memory is gone and
+// the pools' too.
 void pools_close(struct pools *p, void (*closed)(void *arg), void *arg);
-// After a reload or a change of topology: new addresses, sizes, removed servers (idle ones close, busy ones when they come
-// back, waiters are failed with 57P03).
+// A change of topology: of removed servers idle connections close, busy ones when they come back, and waiters are
+// failed with 57P03; the same for single connections whose address is the server's no more. When a server is found to
+// be down, its idle connections close and its waiters are failed, so that they can go elsewhere; busy ones are their
+// sessions'.
 void pools_set_topology(struct pools *p, struct topology *t);
+// env->config has been replaced.
 void pools_config_changed(struct pools *p);
-// The budget of some pool has room again, or another worker is starving: look at all pools with waiters.
+// The budget of some pool has room again, or another worker is starving: look at all pools.
 void pools_nudged(struct pools *p);
 
-// The pool for a server of the current topology, made at first use. `credentials` are copied and replace older ones.
+// The pool for a server of the current topology, made at first use. `database` is the name that clients use; what it is
+// called on the servers, and how many connections it may have, is in the config. The pointer is good while the caller
+// holds a connection or a ticket of the pool, and else for the current call: a pool that nobody uses goes.
 struct pool *pools_find(struct pools *p, const struct node *node, const char *database, const char *user);
+// Copied; those of connections that are being opened change with them. A login that was refused is tried again at once
+// when they differ from the last ones.
 void pool_set_credentials(struct pool *p, const struct credentials *c);
 // NULL until the first set.
 const struct credentials *pool_credentials(const struct pool *p);
 
-// An idle connection, BUSY and the caller's from now on, or NULL: then the ticket is queued (and a connection is opened if
-// there is budget).
+// An idle connection, BUSY and the caller's from now on, or NULL: then the ticket is queued (and a connection is opened
+// if there is budget).
 NODISCARD struct server *pool_get(struct pool *p, struct ticket *t, const struct server_owner_ops *ops, void *owner);
 void pool_cancel(struct ticket *t); // idempotent; safe on a ticket that is not queued
 static inline bool ticket_is_waiting(const struct ticket *t) { return ilink_in_list(&t->link); }
 
-// Gives a connection back. It is reused only if nothing is due, the last ReadyForQuery said idle, no byte is unread, it is not
-// dirty and no cancel is under way (then once that has ended); otherwise, or when the budget should go elsewhere, it is closed.
+// Gives a connection back. It is reused only if nothing is due, the last ReadyForQuery said idle, no byte is unread, it
+// is not dirty and no cancel is under way (then once that has ended); otherwise, or when the budget should go
+// elsewhere, it is closed. The first ticket in the queue may be granted from inside.
 void pool_put(struct server *s);
 // Closes it now. `why` for the log; NULL = not worth a line.
 void pool_discard(struct server *s, const char *why);
 
-// True while a connect has failed within server_login_retry: route elsewhere if you can.
+// True while a connect has failed within server_login_retry, or the server is full and this pool has no connection:
+// route elsewhere if you can.
 bool pool_is_failing(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
 
-// Passes a cancel on to the backend behind `s` (router/session/cancel.h), over a connection of its own with the same TLS; until
-// it has ended the server is not given to anybody else.
+// Passes a cancel on to the backend behind `s` (router/session/cancel.h), over a connection of its own with the same
+// TLS; until it has ended the server is not given to anybody else. Dropped when twice the pool's size are under way.
+// Goes on when `s` is discarded meanwhile.
 void pool_cancel_backend(struct server *s);
 
 #endif

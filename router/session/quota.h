@@ -18,7 +18,8 @@ struct quota; // all budgets of the process
 struct budget; // one (server, database, user)
 
 struct quota *quota_new(size_t n_workers); // 1..QUOTA_WORKERS_MAX
-void quota_free(struct quota *q);          // no budget may be in use any more
+size_t quota_workers(const struct quota *q);
+void quota_free(struct quota *q); // no budget may be in use any more
 
 // The budget of that name, made at first use with no room; counted. Both take a lock: call them when a pool is made and
 // dropped, not per statement. Any thread.

@@ -107,7 +107,7 @@ struct server {
     struct pipeline replies;     // what is still due
     struct prep_server prepared; // statements it holds
     struct settings *settings;   // the client settings in force (counted); NULL = the server's own defaults
-    uint64_t sequence_user;    // the client whose nextval currval and lastval would tell of; 0 = nobody's
+    uint64_t sequence_user;      // the client whose nextval currval and lastval would tell of; 0 = nobody's
     bool dirty;                  // carries session state: must be closed, not reused
     bool close_when_idle;        // lifetime over, server removed, budget wanted elsewhere
 
@@ -122,7 +122,8 @@ struct server {
     bool told;                      // the pool has heard that it is connected
     struct deadline deadline;       // server_connect_timeout
     // private to pool.c
-    struct ilink link;      // exactly one list of its pool, which the state names
+    struct ilink link;      // in `home`
+    struct ilist *home;     // exactly one list of its pool, which the state names; NULL: in none any more
     struct node_live *live; // counted there
     unsigned cancels;       // cancel requests under way: not reusable before they have ended
     uint8_t jitter;         // how much of a tenth of server_lifetime is left out

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/pool_parts.h: what pool.c and pools.c know together.
+//
+// pool.c has one pool: tickets, budget, connections, cancels. pools.c has all of a worker: finding, topology, config,
+// time. Nobody else includes this.
+#ifndef PGSTEER_ROUTER_SESSION_POOL_PARTS_H
+#define PGSTEER_ROUTER_SESSION_POOL_PARTS_H
+
+#include <uthash.h>
+
+#include "router/session/cancel.h"
+#include "router/session/pool.h"
+
+struct pools {
+    struct server_env *env;
+    struct quota *quota;
+    struct topology *topology; // referenced; NULL before the first
+    struct pool *by_key;       // uthash
+    uv_timer_t soon;           // no length: fails the waiters of doomed pools
+    struct deadline housekeeping;
+    unsigned round;
+    uint64_t random;
+    size_t n_handles; // servers, cancels and the timer that are not gone yet
+    bool closing;
+    void (*closed)(void *arg);
+    void *arg;
+};
+
+struct pool {
+    UT_hash_handle hh;
+    struct pools *pools;
+    char *key;                               // node NUL database NUL user
+    const char *node_name, *database, *user; // in it
+    char *server_database;
+    const struct node *node; // in the current topology; NULL: removed
+    struct budget *budget;
+    struct credentials credentials;
+    bool has_credentials;
+    int size, min_size;
+    struct ilist connecting, idle, busy, parked; // of struct server; idle: last used first
+    struct ilist waiters;                        // of struct ticket, first come first
+    struct ilist errands;                        // cancels under way
+    size_t n_servers;                            // whose memory is not gone yet
+    bool wants;                                  // said so to the budget
+    bool serving;                                // inside pool_serve
+    bool used;                                   // since the last housekeeping
+    unsigned unused_rounds;
+    // after a failure
+    uint64_t retry_at_us; // no new connection before
+    bool failing;         // tickets are failed with `fault` until then
+    bool full;            // tickets wait until then: the server takes no more connections
+    bool refused;         // `failing`, because of the credentials or the database
+    bool doomed;          // the waiters are to be failed with `fault` soon
+    struct fault fault;
+};
+
+// A cancel request under way.
+struct errand {
+    struct cancel cancel;
+    struct pool *pool;
+    struct server *server; // NULL when it has been closed
+    struct ilink link;
+};
+
+static inline uint64_t pools_now_us(const struct pools *all) { return all->env->now_us(all->env->arg); }
+static inline struct server *server_at(struct ilink *n) { return container_of(n, struct server, link); }
+
+// pool.c
+// Opens a connection for each waiter that none is being opened for, as far as the budget goes.
+void pool_grow(struct pool *p);
+// One more, for which budget has been taken.
+void pool_open(struct pool *p);
+NODISCARD bool pool_may_try(const struct pool *p);
+// Closes it, wherever it is. `why` for the log; NULL = not worth a line.
+void pool_close_server(struct server *s, const char *why);
+// All waiters are failed with `f`, from the loop.
+void pool_doom(struct pool *p, const struct fault *f);
+void pool_fail_waiters(struct pool *p);
+// Idle connections go to workers that want one and have fewer.
+void pool_yield_idle(struct pool *p);
+// Nothing points to it any more.
+NODISCARD bool pool_is_empty(const struct pool *p);
+void pool_forget_failure(struct pool *p);
+bool pool_is_too_old(const struct pool *p, const struct server *s);
+
+// pools.c
+void pools_handle_gone(struct pools *all); // one of n_handles
+void pools_soon(struct pools *all);        // doomed pools have their waiters failed at the loop's next turn
+// The waiters of a pool whose server is not in the topology are failed.
+void pool_lose_node(struct pool *p);
+
+#endif

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/pools.c: all pools of a worker: see router/session/pool.h.
+//
+// What is only a matter of time (idle and old connections, the reserve, another try after a failure, servers that have
+// gone silent) is done by one housekeeping deadline, a few times a second.
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "base/mem.h"
+#include "router/session/pool_parts.h"
+
+enum {
+    HOUSEKEEPING_MS = 200,
+    HOUSEKEEPING_SLOW = 5,       // every so many times: what need not be looked at often
+    POOL_FORGET_ROUNDS = 60,     // of the slow ones, after which a pool that nobody uses goes
+    SERVER_SILENT_MAX_MS = 15000 // nothing acknowledged for so long: nobody is there
+};
+
+// ---- sizes and names from the config
+
+static void pool_configure(struct pool *p) {
+    const struct config *c = p->pools->env->config;
+    p->size = (int)config_pool_size(c, p->database, p->user);
+    p->min_size = (int)config_min_pool_size(c, p->database);
+    budget_set_limit(p->budget, p->size, (int)config_reserve_pool_size(c, p->database));
+    const char *name = config_server_database(c, p->database);
+    if (p->server_database && strcmp(p->server_database, name) == 0) return;
+    // The name stands for another database now.
+    for (struct ilink *n; (n = ilist_first(&p->idle));)
+        pool_close_server(server_at(n), "its database has another name now");
+    for (struct ilink *n; (n = ilist_first(&p->connecting));) pool_close_server(server_at(n), NULL);
+    ILIST_EACH(&p->busy, n) server_at(n)->close_when_idle = true;
+    ILIST_EACH(&p->parked, n) server_at(n)->close_when_idle = true;
+    mem_free(p->server_database);
+    p->server_database = mem_strdup(name);
+}
+
+void pools_config_changed(struct pools *all) {
+    for (struct pool *p = all->by_key; p; p = p->hh.next) {
+        pool_configure(p);
+        pool_grow(p);
+    }
+}
+
+// ---- finding and forgetting
+
+static size_t make_key(char *to, size_t cap, const char *node, const char *database, const char *user) {
+    size_t at = 0;
+    const char *parts[] = {node, database, user};
+    for (size_t i = 0; i < countof(parts); i++) {
+        size_t len = strlen(parts[i]) + 1;
+        if (at + len <= cap) memcpy(to + at, parts[i], len);
+        at += len;
+    }
+    return at;
+}
+
+static struct pool *pool_new(struct pools *all, const struct node *node, const char *database, const char *user) {
+    struct pool *p = mem_new(struct pool);
+    size_t len = make_key(NULL, 0, node->name, database, user);
+    p->key = mem_alloc(len);
+    make_key(p->key, len, node->name, database, user);
+    p->node_name = p->key;
+    p->database = p->node_name + strlen(p->node_name) + 1;
+    p->user = p->database + strlen(p->database) + 1;
+    p->pools = all;
+    p->node = topology_find(all->topology, p->node_name);
+    p->budget = quota_budget(all->quota, p->node_name, p->database, p->user);
+    p->credentials.user = mem_strdup(user);
+    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked, &p->waiters, &p->errands};
+    for (size_t i = 0; i < countof(lists); i++) ilist_init(lists[i]);
+    pool_configure(p);
+    HASH_ADD_KEYPTR(hh, all->by_key, p->key, len, p);
+    return p;
+}
+
+static void credentials_wipe(struct credentials *c) {
+    mem_free(c->user);
+    secret_wipe(&c->password);
+    explicit_bzero(&c->keys, sizeof c->keys);
+}
+
+static void pool_free(struct pool *p) {
+    struct pools *all = p->pools;
+    HASH_DEL(all->by_key, p);
+    budget_want(p->budget, all->env->worker, false);
+    budget_decline(p->budget, all->env->worker);
+    quota_release(all->quota, p->budget);
+    credentials_wipe(&p->credentials);
+    mem_free(p->server_database);
+    mem_free(p->key);
+    mem_free(p);
+}
+
+struct pool *pools_find(struct pools *all, const struct node *node, const char *database, const char *user) {
+    char key[512];
+    struct pool *p = NULL;
+    size_t len = make_key(key, sizeof key, node->name, database, user);
+    if (LIKELY(len <= sizeof key)) {
+        HASH_FIND(hh, all->by_key, key, len, p);
+    } else {
+        char *long_key = mem_alloc(len);
+        make_key(long_key, len, node->name, database, user);
+        HASH_FIND(hh, all->by_key, long_key, len, p);
+        mem_free(long_key);
+    }
+    if (!p) p = pool_new(all, node, database, user);
+    p->used = true;
+    return p;
+}
+
+void pool_set_credentials(struct pool *p, const struct credentials *c) {
+    struct credentials *mine = &p->credentials;
+    bool same = p->has_credentials && mine->password.len == c->password.len &&
+                memcmp(mine->password.bytes, c->password.bytes, c->password.len) == 0 &&
+                memcmp(&mine->keys, &c->keys, sizeof c->keys) == 0;
+    if (same) return;
+    mine->password = c->password;
+    mine->keys = c->keys;
+    p->has_credentials = true;
+    if (p->refused) pool_forget_failure(p);
+}
+
+const struct credentials *pool_credentials(const struct pool *p) { return p->has_credentials ? &p->credentials : NULL; }
+
+// ---- topology
+
+static bool address_equal(const struct sockaddr_storage *a, const struct sockaddr_storage *b) {
+    if (a->ss_family != b->ss_family) return false;
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+        return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+    }
+    if (a->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *x = (const void *)a, *y = (const void *)b;
+        return x->sin6_port == y->sin6_port && IN6_ARE_ADDR_EQUAL(&x->sin6_addr, &y->sin6_addr);
+    }
+    if (a->ss_family != AF_UNIX) return false;
+    const struct sockaddr_un *x = (const void *)a, *y = (const void *)b;
+    return strncmp(x->sun_path, y->sun_path, sizeof x->sun_path) == 0;
+}
+
+// True while the server still has the address that the connection goes to. One without any known address has merely
+// lost its name for the moment.
+static bool server_is_there(const struct server *s, const struct node *node) {
+    struct sockaddr_storage peer;
+    if (!node->n_addresses || !stream_peer(&s->stream, &peer)) return true;
+    for (size_t i = 0; i < node->n_addresses; i++)
+        if (address_equal(&peer, &node->addresses[i])) return true;
+    return false;
+}
+
+static void pool_drop_idle(struct pool *p, const char *why) {
+    for (struct ilink *n; (n = ilist_first(&p->idle));) pool_close_server(server_at(n), why);
+    for (struct ilink *n; (n = ilist_first(&p->connecting));) pool_close_server(server_at(n), why);
+}
+
+static void pool_check_addresses(struct pool *p) {
+    struct ilist *lists[] = {&p->busy, &p->parked};
+    for (size_t i = 0; i < countof(lists); i++)
+        ILIST_EACH(lists[i], n) if (!server_is_there(server_at(n), p->node)) server_at(n)->close_when_idle = true;
+    ILIST_EACH(&p->idle, n)
+    if (!server_is_there(server_at(n), p->node)) pool_close_server(server_at(n), "the server has another address now");
+}
+
+void pool_lose_node(struct pool *p) {
+    struct fault f;
+    fault_set(&f, "57P03", "server \"%s\" was removed from the configuration", p->node_name);
+    pool_drop_idle(p, "the server was removed");
+    ILIST_EACH(&p->busy, n) server_at(n)->close_when_idle = true;
+    ILIST_EACH(&p->parked, n) server_at(n)->close_when_idle = true;
+    pool_doom(p, &f);
+}
+
+static void pool_node_is_down(struct pool *p) {
+    struct fault f;
+    fault_set(&f, "57P03", "server \"%s\" is down (%s)", p->node_name, node_reason_str(p->node->reason));
+    pool_drop_idle(p, "the server is down");
+    pool_doom(p, &f);
+}
+
+static void pool_set_node(struct pool *p, const struct node *node) {
+    enum node_state before = p->node ? p->node->state : NODE_STATE_UNKNOWN;
+    p->node = node;
+    if (!node) {
+        pool_lose_node(p);
+        return;
+    }
+    pool_check_addresses(p);
+    if (node->state == NODE_STATE_DOWN && before != NODE_STATE_DOWN) pool_node_is_down(p);
+    // What failed against a server that was down need not fail now.
+    if (node->state == NODE_STATE_UP && before != NODE_STATE_UP && !p->refused) pool_forget_failure(p);
+    pool_grow(p);
+}
+
+void pools_set_topology(struct pools *all, struct topology *t) {
+    struct topology *before = all->topology;
+    topology_ref(t);
+    all->topology = t;
+    for (struct pool *p = all->by_key; p; p = p->hh.next) pool_set_node(p, topology_find(t, p->node_name));
+    if (before) topology_unref(before);
+}
+
+void pools_nudged(struct pools *all) {
+    for (struct pool *p = all->by_key; p; p = p->hh.next) {
+        pool_grow(p);
+        pool_yield_idle(p);
+    }
+}
+
+// ---- time
+
+// The oldest go first; as many as the pool should have stay.
+static void pool_close_old(struct pool *p) {
+    uint64_t now = pools_now_us(p->pools), idle_us = (uint64_t)p->pools->env->config->server_idle_timeout * 1000;
+    for (struct ilink *n = p->idle.head.prev, *before; n != &p->idle.head; n = before) {
+        struct server *s = server_at(n);
+        before = n->prev;
+        bool unused = idle_us && now - s->idle_since_us >= idle_us && budget_used(p->budget) > p->min_size;
+        if (unused || pool_is_too_old(p, s)) {
+            log_debug(&s->log, "server connection closed: %s", unused ? "server_idle_timeout" : "server_lifetime");
+            pool_close_server(s, NULL);
+        }
+    }
+}
+
+static void pool_keep_minimum(struct pool *p) {
+    while (pool_may_try(p) && p->has_credentials && budget_used(p->budget) < p->min_size &&
+           budget_take(p->budget, p->pools->env->worker, false))
+        pool_open(p);
+}
+
+static struct server *next_silent(struct pool *p) {
+    ILIST_EACH(&p->busy, n)
+    if (stream_silent_ms(&server_at(n)->stream) > SERVER_SILENT_MAX_MS) return server_at(n);
+    return NULL;
+}
+
+// A peer that has vanished without a word; keepalive does not see it while bytes are on their way.
+static void pool_break_silent(struct pool *p) {
+    struct server_env *env = p->pools->env;
+    for (struct server *s; (s = next_silent(p));) {
+        struct fault f;
+        fault_set(&f, "08006", "the server has acknowledged nothing for %d s", SERVER_SILENT_MAX_MS / 1000);
+        env->report(env->arg, p->node_name, EVIDENCE_TIMEOUT);
+        s->owner_ops->broken(s->owner, s, &f);
+        if (s->state == SERVER_BUSY) pool_discard(s, f.text);
+    }
+}
+
+static void pool_keep_slowly(struct pool *p) {
+    pool_close_old(p);
+    pool_keep_minimum(p);
+    pool_break_silent(p);
+    p->unused_rounds = p->used ? 0 : p->unused_rounds + 1;
+    p->used = false;
+    if (p->unused_rounds >= POOL_FORGET_ROUNDS && pool_is_empty(p)) pool_free(p);
+}
+
+static void on_housekeeping(struct deadline *d) {
+    struct pools *all = container_of(d, struct pools, housekeeping);
+    bool slow = ++all->round % HOUSEKEEPING_SLOW == 0;
+    for (struct pool *p = all->by_key, *next; p; p = next) {
+        pool_grow(p); // the reserve, or another try
+        pool_yield_idle(p);
+        next = p->hh.next;
+        if (slow) pool_keep_slowly(p);
+    }
+    deadline_set(all->env->deadlines, d, HOUSEKEEPING_MS, on_housekeeping);
+}
+
+static void on_soon(uv_timer_t *timer) {
+    struct pools *all = container_of(timer, struct pools, soon);
+    for (struct pool *p = all->by_key; p; p = p->hh.next)
+        if (p->doomed) pool_fail_waiters(p);
+}
+
+void pools_soon(struct pools *all) { bug_unless(uv_timer_start(&all->soon, on_soon, 0, 0) == 0); }
+
+// ---- the worker's life
+
+struct pools *pools_new(struct server_env *env, struct quota *quota) {
+    struct pools *all = mem_new(struct pools);
+    all->env = env;
+    all->quota = quota;
+    all->random = uv_hrtime() + env->worker;
+    all->n_handles = 1;
+    bug_unless(uv_timer_init(env->loop, &all->soon) == 0);
+    deadline_init(&all->housekeeping);
+    deadline_set(env->deadlines, &all->housekeeping, HOUSEKEEPING_MS, on_housekeeping);
+    return all;
+}
+
+static void on_soon_closed(uv_handle_t *handle) { pools_handle_gone(container_of(handle, struct pools, soon)); }
+
+static void pools_free(struct pools *all) {
+    void (*closed)(void *arg) = all->closed;
+    void *arg = all->arg;
+    while (all->by_key) pool_free(all->by_key);
+    if (all->topology) topology_unref(all->topology);
+    mem_free(all);
+    closed(arg);
+}
+
+void pools_handle_gone(struct pools *all) {
+    if (--all->n_handles == 0) pools_free(all);
+}
+
+static void pool_close(struct pool *p) {
+    struct fault f;
+    fault_set(&f, "57P01", "pgsteer is shutting down");
+    p->fault = f;
+    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked};
+    for (size_t i = 0; i < countof(lists); i++)
+        for (struct ilink *n; (n = ilist_first(lists[i]));) pool_close_server(server_at(n), NULL);
+    ILIST_EACH(&p->errands, n) cancel_abort(&container_of(n, struct errand, link)->cancel);
+    pool_fail_waiters(p);
+}
+
+void pools_close(struct pools *all, void (*closed)(void *arg), void *arg) {
+    all->closing = true;
+    all->closed = closed;
+    all->arg = arg;
+    deadline_clear(&all->housekeeping);
+    for (struct pool *p = all->by_key; p; p = p->hh.next) pool_close(p);
+    uv_close((uv_handle_t *)&all->soon, on_soon_closed);
+}
