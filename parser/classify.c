@@ -137,7 +137,7 @@ static void saw_field(struct judge *j, const struct tree_event *e) {
 }
 
 static void saw_operator(struct judge *j, const struct tree_event *e) {
-    if (span_is(e->schema, "pg_catalog")) return;
+    if (span_is(e->schema, "pg_catalog") || builtin_schema_is_temp(e->schema)) return;
     if (j->catalog) {
         if (catalog_operator_is_volatile(j->catalog, e->schema, e->name)) found_users_own(j, CATALOG_VOLATILE);
     } else if (e->schema.len > 0 || !builtin_operator(e->name)) {
@@ -234,8 +234,8 @@ struct verdict classify(struct span sql, const struct classify_options *options)
         struct verdict one = statement_verdict(t, i, options->catalog, &certain);
         v = i == 0 ? one : verdict_join(v, one);
     }
-    tree_free(t);
-    if (count == 0) return v;
     if (count > 1) v.facts |= FACT_MULTI;
-    return with_hint(v, tree_hints(sql), certain);
+    if (count > 0) v = with_hint(v, tree_hints(t), certain);
+    tree_free(t);
+    return v;
 }

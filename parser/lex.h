@@ -44,13 +44,19 @@ enum lex_number { LEX_INTEGER, LEX_FLOAT, LEX_NO_NUMBER };
 // as in the grammar. LEX_NO_NUMBER when what follows is part of the token, or could be.
 enum lex_number lex_number(const uint8_t **p, const uint8_t *end);
 
+// The usual number, an integer of at most nine digits: the position behind it, or NULL when it is not one.
+static inline const uint8_t *lex_short_integer(const uint8_t *p, const uint8_t *end) {
+    const uint8_t *q = lex_skip(p, end, LEX_DIGIT);
+    return q - p <= 9 && (q == end || (*q != '.' && !lex_is(*q, LEX_IDENT))) ? q : NULL;
+}
+
 enum lex_hint { LEX_HINT_PRIMARY = 1, LEX_HINT_REPLICA = 2 };
 // The hint of a comment, with its delimiters: exactly `pgsteer: primary` or `pgsteer: replica` between them, but for
 // spaces. 0 when there is none.
 unsigned lex_hint(struct span comment);
 
-// Whether operators follow each other more than `limit` times without a comma, AND or OR between them, counting those
-// outside the parentheses around. Such texts nest as deep as they are long, and the parser's time grows with the
+// Whether more than `limit` characters of operators follow each other without a comma, AND or OR between them, counting
+// those outside the parentheses around. Such texts nest as deep as they are long, and the parser's time grows with the
 // square. Depends only on what masking keeps. False for a text that is not lexically right.
 bool lex_chains(struct span sql, size_t limit);
 

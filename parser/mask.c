@@ -153,7 +153,9 @@ static bool mask_digit(struct masker *m) {
         return true;
     }
     if (last == '.') return false;
-    const uint8_t *p = m->p;
+    const uint8_t *p = lex_short_integer(m->p, m->end);
+    if (p) return mask_mark(m, MARK_INTEGER, p);
+    p = m->p;
     enum lex_number type = lex_number(&p, m->end);
     return type != LEX_NO_NUMBER && mask_mark(m, type == LEX_INTEGER ? MARK_INTEGER : MARK_FLOAT, p);
 }
@@ -164,7 +166,7 @@ static bool mask_dollar(struct masker *m) {
         while (m->p < m->end && lex_is(*m->p, LEX_IDENT)) *m->o++ = *m->p++;
         return true;
     }
-    if (m->end - m->p >= 2 && !lex_is(m->p[1], LEX_DIGIT)) return mask_mark(m, MARK_STRING, lex_dollar(m->p, m->end));
+    if (m->end - m->p < 2 || !lex_is(m->p[1], LEX_DIGIT)) return mask_mark(m, MARK_STRING, lex_dollar(m->p, m->end));
     *m->o++ = *m->p++;
     while (m->p < m->end && lex_is(*m->p, LEX_DIGIT)) *m->o++ = *m->p++;
     return m->p == m->end || !lex_is(*m->p, LEX_IDENT);
@@ -174,7 +176,10 @@ static const uint8_t *literal(const uint8_t *p, const uint8_t *end) {
     bool plain = true;
     if (p == end) return NULL;
     if (*p == '\'') return lex_quoted(p + 1, end, '\'');
-    if (lex_is(*p, LEX_DIGIT)) return lex_number(&p, end) == LEX_NO_NUMBER ? NULL : p;
+    if (lex_is(*p, LEX_DIGIT)) {
+        const uint8_t *q = lex_short_integer(p, end);
+        return q ? q : lex_number(&p, end) == LEX_NO_NUMBER ? NULL : p;
+    }
     if ((*p | 0x20) != 'e' || end - p < 2 || p[1] != '\'') return NULL;
     p = lex_escaped(p + 2, end, &plain);
     return plain ? p : NULL;
@@ -287,8 +292,11 @@ size_t mask(struct span sql, uint8_t *out, size_t cap) {
     m.p = lex_skip(m.p, m.end, LEX_SPACE);
     // The parser ends at a NUL; a statement that has one is not the one that it reads.
     if (m.p == m.end || memchr(m.p, 0, (size_t)(m.end - m.p))) return 0;
-    for (mask_copy(&m); m.p < m.end; mask_copy(&m))
+    for (;;) {
+        mask_copy(&m);
+        if (m.p == m.end) break;
         if (!(m.quotes & 1 ? mask_identifier(&m) : mask_stop(&m))) return 0;
+    }
     if (m.quotes & 1) return 0;
     while (m.o > m.start && m.o[-1] == ' ') m.o--;
     if (!begins_well(&m)) return 0;

@@ -93,6 +93,8 @@ struct tree;
 enum tree_status tree_parse(struct span sql, struct tree **out);
 void tree_free(struct tree *t);
 size_t tree_count(const struct tree *t);
+// The hints in the text's comments: enum lex_hint, OR-ed.
+unsigned tree_hints(const struct tree *t);
 struct tree_statement tree_statement(const struct tree *t, size_t at);
 // Reports the events of one statement in the order of the grammar's fields. TREE_TOO_DEEP stops half-way.
 enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *arg, const struct tree_event *e),
@@ -103,8 +105,5 @@ enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *
 bool tree_arg_is_true(const struct tree_event *e, int at, const char *name);
 // Of a TREE_SAW_CALL: whether an argument is a string constant that contains pg_temp.
 bool tree_args_name_temp(const struct tree_event *e);
-
-// The hints (enum lex_hint, OR-ed) in the comments of a text that parses.
-unsigned tree_hints(struct span sql);
 
 #endif

@@ -92,6 +92,7 @@ void verdicts_free(struct verdicts *v) {
 
 static struct key key_of(struct verdicts *v, struct span sql) {
     struct key k = {.masked = true};
+    if (sql.len == 0) sql = span_of("", 0);
     size_t len = mask(sql, v->scratch, v->scratch_cap);
     if (len > 0) {
         k.bytes = span_of(v->scratch, len);

@@ -1,0 +1,1 @@
+SELECT to_tsvector('english', body) @@ to_tsquery('fat & rat') FROM docs

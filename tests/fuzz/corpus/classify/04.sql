@@ -1,0 +1,1 @@
+SELECT uuid('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), text(1), date('2024-01-01'), jsonb('1')

@@ -1,0 +1,1 @@
+SELECT * FROM films FOR SHARE

@@ -1,0 +1,1 @@
+INSERT INTO films SELECT * FROM tmp_films WHERE date_prod < '2004-05-07'

@@ -1,0 +1,1 @@
+COPY country TO STDIN

@@ -1,0 +1,1 @@
+ALTER INDEX distributors SET TABLESPACE fasttablespace

@@ -1,0 +1,1 @@
+ALTER ROLE worker_bee SET maintenance_work_mem = 100000

@@ -1,0 +1,1 @@
+ALTER TABLE pg_temp.t ADD COLUMN a int

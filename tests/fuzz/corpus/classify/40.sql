@@ -1,0 +1,1 @@
+CREATE AGGREGATE my_avg (float8) (SFUNC = float8_accum, STYPE = float8[])

@@ -1,0 +1,1 @@
+CREATE SCHEMA hollywood CREATE TABLE films (title text NOT NULL) CREATE VIEW winners AS SELECT title FROM films

@@ -1,0 +1,1 @@
+CREATE TEXT SEARCH DICTIONARY my_russian (template = snowball, language = russian, stopwords = myrussian)

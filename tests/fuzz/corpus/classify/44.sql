@@ -1,0 +1,1 @@
+CREATE TABLE t AS SELECT pg_advisory_lock(1)

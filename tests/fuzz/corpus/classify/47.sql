@@ -1,0 +1,1 @@
+DROP PROCEDURE do_db_maintenance()

@@ -1,0 +1,1 @@
+DROP SCHEMA pg_temp_3 CASCADE

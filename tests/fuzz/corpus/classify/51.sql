@@ -1,0 +1,1 @@
+/* pgsteer: replica */ COPY (SELECT f(1)) TO STDOUT

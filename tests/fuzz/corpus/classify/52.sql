@@ -1,0 +1,1 @@
+/* pgsteer: replica */ SELECT f(1); DELETE FROM t

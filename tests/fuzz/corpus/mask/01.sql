@@ -1,0 +1,1 @@
+SELECT m.name AS mname, pname FROM manufacturers m LEFT JOIN LATERAL unnest(m.products) pname ON true

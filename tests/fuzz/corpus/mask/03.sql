@@ -1,0 +1,1 @@
+SELECT '{"a": 1}'::jsonb -> 'a', '{"a": 1}'::jsonb @> '{}', jsonb_path_query('{}', '$.a')

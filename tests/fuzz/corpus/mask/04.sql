@@ -1,0 +1,1 @@
+SELECT pg_get_viewdef('v'::regclass), format_type(atttypid, atttypmod), obj_description(oid) FROM pg_attribute

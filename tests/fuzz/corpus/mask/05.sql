@@ -1,0 +1,1 @@
+SELECT t.random, t.version, t.lower, (c).upper FROM t

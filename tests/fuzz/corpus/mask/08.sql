@@ -1,0 +1,1 @@
+INSERT INTO films (code, title, did) VALUES ('T_601', 'Yojimbo', DEFAULT), ('x', 'y', 1)

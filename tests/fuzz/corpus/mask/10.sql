@@ -1,0 +1,1 @@
+INSERT INTO t SELECT pg_advisory_lock(1)

@@ -1,0 +1,1 @@
+SELECT setval('foo', 42, false)

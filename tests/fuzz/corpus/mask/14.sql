@@ -1,0 +1,1 @@
+SELECT count(*) FILTER (WHERE nextval('s') > 1) FROM t

@@ -1,0 +1,1 @@
+SELECT set_config('log_statement_stats', 'off', false)

@@ -1,0 +1,1 @@
+SELECT my_aggregate(a ORDER BY b) FROM t

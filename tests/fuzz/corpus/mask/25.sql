@@ -1,0 +1,1 @@
+SELECT /*pgsteer:primary*/ 1

@@ -1,0 +1,1 @@
+select f(1), f(1, 2), lower('a'), lower('a', 'b')

@@ -1,0 +1,1 @@
+select a.in(1, 2), a.values(1) from t as x where t.a in (select b from v where c in (1))

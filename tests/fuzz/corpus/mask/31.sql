@@ -1,0 +1,1 @@
+select 1::float(5), 2::numeric(10, 2), interval '1' day, interval(3) '1', time(3) '10:00', bit(3) b'101'

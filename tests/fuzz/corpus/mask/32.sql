@@ -1,0 +1,1 @@
+select set_config('a', 'b', true), set_config('search_path', 'pg_temp', false)

@@ -1,0 +1,1 @@
+select "set_config"('search_path', 'b', true), pg_catalog."set_config" ('a', 'b', 't')

@@ -1,0 +1,1 @@
+select 1::float(5), 2::time(3), interval '1', date '2024-01-01', x::bit(3), t.a from t limit 1

@@ -1,0 +1,1 @@
+select position('a' in 'b'), overlay('a' placing 'b' from 1), extract('year' from d), (1, 2) overlaps (3, 4)

@@ -1,0 +1,1 @@
+select case 1 when 2 then 3 else 4 end, array[1, 2], (array[1, 2])[1], a[1:2] from t

@@ -1,0 +1,1 @@
+values (1, 2), (3, 4) order by 1, 2 limit 5

@@ -1,0 +1,1 @@
+select x between 1 and 2, y like 'a' escape 'b', 'c' collate "C", n'x', $1 from t tablesample system (10)

@@ -1,0 +1,1 @@
+with a as (values (1), (2)) select * from a, (values ('x'), ('y')) v where a in (values (1), (2))

@@ -1,0 +1,1 @@
+update t set (a, b) = (1, 2), c = 'x' where d = -1 and e <=> 5

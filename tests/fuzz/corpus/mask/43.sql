@@ -1,0 +1,1 @@
+merge into t using (values (1), (2)) u on t.a = 1 when matched and u.b in (1, 2) then update set a = 1

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: ISC
+// statements.txt, line by line; every command of the reference is in it; what only a catalog can know.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "parser/classify.h"
+
+enum { LINE_MAX_LENGTH = 2000, MAX_LENGTH = 65536 };
+
+static const char statements_file[] = "tests/unit/parser/statements.txt";
+static const char commands_file[] = "tests/unit/parser/commands.txt";
+
+static struct verdict verdict_with(const char *sql, const struct catalog *catalog) {
+    return classify(span_str(sql), &(struct classify_options){.max_length = MAX_LENGTH, .catalog = catalog});
+}
+
+// As the file has it: kind | reason | facts | sql
+static void describe(struct buf *out, struct verdict v, const char *sql) {
+    buf_printf(out, "%s | %s | ", verdict_kind_str(v.kind), verdict_reason_str(v.reason));
+    const char *space = "";
+    for (unsigned bit = 0; bit < 32; bit++) {
+        if (!(v.facts >> bit & 1)) continue;
+        buf_printf(out, "%s%s", space, verdict_fact_str((enum verdict_fact)(1u << bit)));
+        space = " ";
+    }
+    buf_printf(out, " | %s", sql);
+    buf_put(out, "", 1);
+}
+
+// The next line that counts, without its newline; false at the end.
+static bool next_line(FILE *f, char line[LINE_MAX_LENGTH]) {
+    while (fgets(line, LINE_MAX_LENGTH, f)) {
+        size_t len = strcspn(line, "\n");
+        bug_unless(line[len] == '\n');
+        line[len] = 0;
+        if (len > 0 && line[0] != '#') return true;
+    }
+    return false;
+}
+
+static char *sql_of(char *line) {
+    for (int bars = 0; bars < 3; bars++) {
+        line = strchr(line, '|');
+        assert_non_null(line);
+        line++;
+    }
+    return line + 1;
+}
+
+static void statements(void **state) {
+    (void)state;
+    char line[LINE_MAX_LENGTH];
+    FILE *f = fopen(statements_file, "r");
+    assert_non_null(f);
+    size_t count = 0, wrong = 0;
+    for (; next_line(f, line); count++) {
+        struct buf got = buf_make(2 * LINE_MAX_LENGTH);
+        const char *sql = sql_of(line);
+        describe(&got, verdict_with(sql, NULL), sql);
+        if (strcmp((const char *)got.data, line) != 0) {
+            print_error("expected %s\n     got %s\n", line, (const char *)got.data);
+            wrong++;
+        }
+        buf_release(&got);
+    }
+    fclose(f);
+    assert_true(count >= 400);
+    assert_int_equal(wrong, 0);
+}
+
+// Whether the words of `command` are in `sql`, in order, the first one first.
+static bool is_of_command(const char *sql, const char command[LINE_MAX_LENGTH]) {
+    char words[LINE_MAX_LENGTH];
+    strcpy(words, command);
+    const char *at = sql;
+    char *rest = NULL;
+    for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        const char *found = strcasestr(at, word);
+        if (!found || (at == sql && found != sql)) return false;
+        at = found + strlen(word);
+    }
+    return true;
+}
+
+static void commands(void **state) {
+    (void)state;
+    char command[LINE_MAX_LENGTH], line[LINE_MAX_LENGTH];
+    FILE *commands_in = fopen(commands_file, "r"), *f = fopen(statements_file, "r");
+    assert_true(commands_in && f);
+    size_t missing = 0, count = 0;
+    for (; next_line(commands_in, command); count++) {
+        bool found = false;
+        rewind(f);
+        while (!found && next_line(f, line)) found = is_of_command(sql_of(line), command);
+        if (!found) print_error("no statement for %s\n", command);
+        missing += !found;
+    }
+    fclose(commands_in);
+    fclose(f);
+    assert_int_equal(count, 185);
+    assert_int_equal(missing, 0);
+}
+
+static struct catalog *catalog_example(void) {
+    struct catalog *c = catalog_new("db");
+    catalog_add_function(c, "public", "f", 1, 1, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "f", 2, 3, CATALOG_VOLATILE);
+    catalog_add_function(c, "public", "many", 1, -1, CATALOG_HARMLESS);
+    catalog_add_function(c, "other", "g", 0, 0, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "g", 0, 0, CATALOG_VOLATILE);
+    catalog_add_function(c, "public", "age", 1, 1, CATALOG_VOLATILE);
+    catalog_add_function(c, "public", "length", 1, 1, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "nextval", 1, 1, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "total", 1, 1, CATALOG_VOLATILE);
+    catalog_add_function(c, "public", "ordered", 2, 2, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "system_rows", 1, 1, CATALOG_HARMLESS);
+    catalog_add_function(c, "public", "Quoted", 0, 0, CATALOG_HARMLESS);
+    catalog_add_volatile_operator(c, "public", "<=>");
+    catalog_add_volatile_operator(c, "odd", "+");
+    catalog_add_primary_relation(c, "public", "risky_view");
+    return c;
+}
+
+static void with_catalog(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        enum verdict_kind kind;
+        enum verdict_reason reason;
+    } cases[] = {
+        {"select f(1)", VERDICT_READ, VERDICT_REASON_READ},
+        {"select public.f(1)", VERDICT_READ, VERDICT_REASON_READ},
+        {"select F(1) from t where many(1, 2, 3, 4) and \"Quoted\"()", VERDICT_READ, VERDICT_REASON_READ},
+        {"select quoted()", VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION},
+        {"select f(1, 2)", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select f(1, variadic x)", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select f()", VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION},
+        {"select other.f(1)", VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION},
+        {"select other.g()", VERDICT_READ, VERDICT_REASON_READ},
+        {"select g()", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select many()", VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION},
+        {"select ordered(0.5) within group (order by a) from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select ordered(a order by a) from t", VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION},
+        // A user's function of a built-in name counts too, but where pg_catalog is said.
+        {"select age(x)", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select age(x, y)", VERDICT_READ, VERDICT_REASON_READ},
+        {"select pg_catalog.age(x)", VERDICT_READ, VERDICT_REASON_READ},
+        {"select length(x)", VERDICT_READ, VERDICT_REASON_READ},
+        {"select nextval('s')", VERDICT_WRITE, VERDICT_REASON_WRITE_FUNCTION},
+        // Attributes may be functions.
+        {"select t.total from t", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select (t).total from t", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select total from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select t.f from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select t.unknown from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select a <=> b from t", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select a <-> b from t order by c <#> d", VERDICT_READ, VERDICT_REASON_READ},
+        {"select a + b from t", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+        {"select a operator(public.+) b from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select a operator(pg_catalog.+) b from t", VERDICT_READ, VERDICT_REASON_READ},
+        {"select * from risky_view", VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION},
+        {"select * from public.risky_view", VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION},
+        {"select * from safe.risky_view", VERDICT_READ, VERDICT_REASON_READ},
+        {"/* pgsteer: replica */ select * from risky_view", VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION},
+        {"/* pgsteer: replica */ select g(), t.total <=> 1 from t", VERDICT_READ, VERDICT_REASON_HINT_REPLICA},
+        {"select * from t tablesample system_rows(1)", VERDICT_READ, VERDICT_REASON_READ},
+        {"insert into t select g()", VERDICT_WRITE, VERDICT_REASON_DML},
+        {"explain select g()", VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION},
+    };
+    struct catalog *c = catalog_example();
+    size_t wrong = 0;
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct verdict v = verdict_with(cases[i].sql, c);
+        if (v.kind == cases[i].kind && v.reason == cases[i].reason) continue;
+        print_error("%s: %s, %s\n", cases[i].sql, verdict_kind_str(v.kind), verdict_reason_str(v.reason));
+        wrong++;
+    }
+    catalog_unref(c);
+    assert_int_equal(wrong, 0);
+}
+
+static void limits(void **state) {
+    (void)state;
+    struct verdict v = classify(span_str("select 1"), &(struct classify_options){.max_length = 8});
+    assert_int_equal(v.kind, VERDICT_READ);
+    v = classify(span_str("select 12"), &(struct classify_options){.max_length = 8});
+    assert_int_equal(v.kind, VERDICT_UNKNOWN);
+    assert_int_equal(v.reason, VERDICT_REASON_TOO_LONG);
+    // The parser would end at the NUL and see a read.
+    v = classify(span_of("select 1\0; delete from t", 24), &(struct classify_options){.max_length = 100});
+    assert_int_equal(v.kind, VERDICT_UNKNOWN);
+    assert_int_equal(v.reason, VERDICT_REASON_SYNTAX);
+    v = classify(span_of(NULL, 0), &(struct classify_options){.max_length = 100});
+    assert_int_equal(v.reason, VERDICT_REASON_EMPTY);
+    // No NUL behind the text.
+    char *bytes = malloc(8);
+    memcpy(bytes, "select 1", 8);
+    v = classify(span_of(bytes, 8), &(struct classify_options){.max_length = 100});
+    free(bytes);
+    assert_int_equal(v.kind, VERDICT_READ);
+}
+
+static void names(void **state) {
+    (void)state;
+    for (int k = 0; k < VERDICT_KINDS; k++) assert_string_not_equal(verdict_kind_str((enum verdict_kind)k), "?");
+    for (int r = 0; r < VERDICT_REASONS_COUNT; r++) {
+        assert_string_not_equal(verdict_reason_str((enum verdict_reason)r), "?");
+        assert_string_not_equal(verdict_reason_text((enum verdict_reason)r), "?");
+    }
+    for (unsigned bit = 1; bit <= FACT_SHOW; bit <<= 1)
+        assert_string_not_equal(verdict_fact_str((enum verdict_fact)bit), "?");
+    assert_string_equal(verdict_kind_str(VERDICT_KINDS), "?");
+    assert_string_equal(verdict_reason_str(VERDICT_REASONS_COUNT), "?");
+    assert_string_equal(verdict_fact_str(0), "?");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statements), cmocka_unit_test(commands), cmocka_unit_test(with_catalog),
+        cmocka_unit_test(limits),     cmocka_unit_test(names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
