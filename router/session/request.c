@@ -41,6 +41,9 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     }
     struct statement *s = statements_intern(ctx->database->statements, m.query, m.types);
     join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
+    // A second name in the batch might be the first one again, which is the server's to refuse.
+    bool free_name = m.name.len == 0 || (r->parses++ == 0 && !prep_client_find(ctx->names, m.name));
+    if (!s->proven || !free_name) r->server_needed = true;
     statement_unref(s);
     return REQUEST_MORE;
 }
@@ -84,7 +87,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
 static enum request_result scan_message(struct request *r, const struct request_context *ctx, const struct frame *frame,
                                         struct fault *f) {
     switch (frame->type) {
-    case FE_PARSE: r->server_needed = true; return scan_parse(r, ctx, frame->payload, f);
+    case FE_PARSE: return scan_parse(r, ctx, frame->payload, f);
     case FE_BIND: r->server_needed = true; return scan_bind(r, ctx, frame->payload, f);
     case FE_EXECUTE: r->server_needed = true; return scan_execute(r, frame->payload, f);
     case FE_DESCRIBE:

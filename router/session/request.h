@@ -31,9 +31,10 @@ struct request {
     bool executes;          // a Bind, Execute or portal is in it
     bool old_portal;        // executes or describes a portal that it does not bind
     bool old_name;          // uses a statement that it does not parse
-    bool server_needed;     // not just Close of statements and Sync
+    bool server_needed;     // not just Close, Parse of what a server has parsed before, and Sync
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
+    uint32_t parses;        // named ones
 };
 
 struct request_context {

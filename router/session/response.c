@@ -254,6 +254,7 @@ static enum response_result on_answer(struct response *x, struct server *s, cons
     x->pass_swallow = swallow;
     if (frame->type == BE_COPY_IN_RESPONSE) return on_copy_in(x, s);
     if (!(rule->finishes & (1u << due->kind))) return RESPONSE_OK;
+    if (due->kind == REPLY_PARSE && due->after) due->after->proven = true;
     pipeline_pop(&s->replies);
     return invent(x, s) ? RESPONSE_OK : RESPONSE_STOP;
 }

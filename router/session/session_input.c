@@ -112,14 +112,26 @@ static void forget_name(struct session *s, struct span name) {
     if (before) statement_unref(before);
 }
 
-static void answer_closes(struct session *s, struct span batch, struct buf *out) {
+static void take_name(struct session *s, const struct msg_parse *m) {
+    struct statement *st = statements_intern(s->database->statements, m->query, m->types);
+    struct statement *before = prep_client_set(&s->names, m->name, st);
+    statement_unref(st);
+    if (before) statement_unref(before);
+}
+
+static void answer_names(struct session *s, struct span batch, struct buf *out) {
     struct frame frame;
     for (; batch.len; batch = span_from(batch, frame.total)) {
-        struct msg_target m;
+        struct msg_target close;
+        struct msg_parse parse;
         if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) != WIRE_OK) bug("a batch was not checked");
-        if (frame.type != FE_CLOSE || !msg_target(frame.payload, &m)) continue;
-        forget_name(s, m.name);
-        reply_empty_body(out, BE_CLOSE_COMPLETE);
+        if (frame.type == FE_CLOSE && msg_target(frame.payload, &close)) {
+            forget_name(s, close.name);
+            reply_empty_body(out, BE_CLOSE_COMPLETE);
+        } else if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) {
+            take_name(s, &parse);
+            reply_empty_body(out, BE_PARSE_COMPLETE);
+        }
     }
 }
 
@@ -133,7 +145,7 @@ static void answer_local(struct session *s, struct span unit) {
         reply_command_complete(out, "DEALLOCATE");
         reply_ready(out, PROTO_TX_IDLE);
     } else {
-        answer_closes(s, unit, out);
+        answer_names(s, unit, out);
         if (s->request.synced) reply_ready(out, PROTO_TX_IDLE);
     }
     if (buf_len(out)) (void)session_send_client(s, buf_span(out));
@@ -233,7 +245,10 @@ static void note_facts(struct session *s) {
         s->tx_wrote = true;
         s->server->sequence_user = s->client.id;
     }
-    if (facts & FACT_DDL) s->env->refresh_database(s->env->arg, s->database->name);
+    if (facts & FACT_DDL) {
+        statements_disprove(s->database->statements);
+        s->env->refresh_database(s->env->arg, s->database->name);
+    }
 }
 
 static void note_exchange(struct session *s, struct span unit) {

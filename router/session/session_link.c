@@ -101,6 +101,7 @@ void session_find_login_server(struct session *s) {
         to = route(&q, env->topology, &env->balance);
     }
     acquire_or_park(s, &to);
+    if (s->state == SESSION_LINKED) session_login_linked(s);
 }
 
 // A ticket's end.

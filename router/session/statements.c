@@ -105,4 +105,9 @@ void statement_unref(struct statement *s) {
     }
 }
 
+void statements_disprove(struct statements *t) {
+    for (size_t i = 0; i < t->n_slots; i++)
+        for (struct statement *s = t->slots[i]; s; s = s->chain) s->proven = false;
+}
+
 size_t statements_count(const struct statements *t) { return t->count; }

@@ -22,6 +22,7 @@ struct statement {
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
     uint64_t verdict_generation;
+    bool proven; // a server has parsed it since the last DDL that passed by: no need to ask again
     // private
     struct statements *table;
     uint64_t hash;
@@ -39,6 +40,8 @@ void statements_free(struct statements *t);
 struct statement *statements_intern(struct statements *t, struct span query, struct span types);
 void statement_ref(struct statement *s);
 void statement_unref(struct statement *s);
+// DDL has passed by: what servers made of the texts may not hold any more.
+void statements_disprove(struct statements *t);
 size_t statements_count(const struct statements *t);
 
 #endif
