@@ -45,21 +45,21 @@ DATA = """
     analyze customer, purchase;
 """
 
-# Each tells the port of the server that it ran on, in its last column.
+# Each tells the name of the server that it ran on, in its last column, when it gives rows.
 STATEMENTS = [
-    "select name, inet_server_port() from customer where id = 7",
-    "select sum(amount), inet_server_port() from purchase where customer = 7",
-    "with top as (select * from customer limit 3) select count(*), inet_server_port() from top",
-    "select name, inet_server_port() from customer where id = 7 for update",
-    "select nextval('purchase_id_seq'), inet_server_port()",
+    "select name, (select name from here) from customer where id = 7",
+    "select sum(amount), (select name from here) from purchase where customer = 7",
+    "with top as (select * from customer limit 3) select count(*), (select name from here) from top",
+    "select name, (select name from here) from customer where id = 7 for update",
+    "select nextval('purchase_id_seq'), (select name from here)",
     "begin",
-    "update customer set balance = balance - 10 where id = 7 returning inet_server_port()",
-    "select balance, inet_server_port() from customer where id = 7",
+    "update customer set balance = balance - 10 where id = 7 returning (select name from here)",
+    "select balance, (select name from here) from customer where id = 7",
     "commit",
-    "select balance, inet_server_port() from customer where id = 7",
-    "select count(*), inet_server_port() from customer",
-    "with gone as (delete from purchase where id = 1 returning *) select count(*), inet_server_port() from gone",
-    "/* pgsteer: primary */ select count(*), inet_server_port() from customer",
+    "select balance, (select name from here) from customer where id = 7",
+    "select count(*), (select name from here) from customer",
+    "with gone as (delete from purchase where id = 1 returning *) select count(*), (select name from here) from gone",
+    "/* pgsteer: primary */ select count(*), (select name from here) from customer",
 ]
 
 # Reasons that are the router's own, not the statement's.
@@ -154,7 +154,7 @@ class Router:
 
 def show(router, cluster):
     """Runs the statements on one connection and says of each where it went and why."""
-    names = {n.port: f"{n.name} {'primary' if n is cluster.primary else 'replica'}" for n in cluster.nodes}
+    names = {n.name: f"{n.name} {'primary' if n is cluster.primary else 'replica'}" for n in cluster.nodes}
     print(f"{'server':<12} statement, and why it went there")
     with psycopg.connect(router.url(), autocommit=True, prepare_threshold=None) as conn:
         before = router.decisions()

@@ -10,6 +10,8 @@ the unprivileged user `postgres` (or PGSTEER_RUN_AS) when we are root, else as t
 free ports, where they ask for passwords (SCRAM unless the user is one of the odd ones below), and on Unix sockets that
 only their owner and root can use, where they ask for none.
 
+The view `here` in the database `app` tells which server reads it.
+
 Everything that was started is stopped by its process id and the folder is removed at the end. When our process dies
 before it could do so, the guard does it: a small process of its own that waits for the end of the pipe from us.
 """
@@ -567,6 +569,10 @@ class Cluster:
             conn.execute(f"create database {DATABASE} owner app")
         with node.connect(DATABASE) as conn:
             conn.execute("grant create, usage on schema public to public")
+            # The router takes inet_server_port() to ask about the primary; a view is a relation to be read like any other.
+            conn.execute("create view here as select inet_server_port() as port, pg_backend_pid() as pid, "
+                         "current_setting('cluster_name') as name")
+            conn.execute("grant select on here to public")
 
     def _copy(self, node):
         self.workspace.make(os.path.join(self._name, node.name))

@@ -5,7 +5,7 @@ import re
 import subprocess
 import threading
 
-PORT = "select inet_server_port()"
+PORT = "select port from here"
 
 
 def run_clients(count, work, timeout=120):

@@ -177,7 +177,7 @@ class Router(Endpoint):
 
     def environment(self):
         quarantine = ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" if self._measure else ""
-        return {**os.environ,
+        return {**{k: v for k, v in os.environ.items() if not k.startswith("PGSTEER_")},  # those are its options
                 "ASAN_OPTIONS": f"log_path={self._san}:exitcode=99:detect_leaks=1:detect_stack_use_after_return="
                                 f"{0 if self._measure else 1}:strict_string_checks=1{quarantine}",
                 "UBSAN_OPTIONS": f"log_path={self._san}:print_stacktrace=1",
@@ -318,11 +318,13 @@ class Router(Endpoint):
         return sum(values) if values else None
 
     def log_text(self, since=0):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()[since:]
 
     def log_tail(self, lines=40):
-        return "\n".join(self.log_text().splitlines()[-lines:]) if os.path.exists(self.log_path) else ""
+        return "\n".join(self.log_text().splitlines()[-lines:])
 
     def wait_log(self, pattern, since=0, timeout=10):
         """The match of `pattern` in the log after position `since`, once it is there."""
@@ -386,7 +388,8 @@ def run_cli(*arguments, env=None, as_user=None, timeout=20, stdin=None):
     if as_user is not None:
         options = {"user": as_user.pw_uid, "group": as_user.pw_gid, "extra_groups": []}
     done = subprocess.run([binary(), *arguments], capture_output=True, text=True, timeout=timeout, check=False,
-                          input=stdin, env={**os.environ, **(env or {})}, **options)
+                          input=stdin, **options, env={
+                              **{k: v for k, v in os.environ.items() if not k.startswith("PGSTEER_")}, **(env or {})})
     return done.returncode, done.stdout, done.stderr
 
 

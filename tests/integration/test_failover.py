@@ -14,7 +14,7 @@ from pgcluster import wait_until
 class Readers:
     """Clients that read one statement after the other; every error and the longest wait are kept."""
 
-    def __init__(self, endpoint, count=8, sql="select inet_server_port(), pg_sleep(0.005)"):
+    def __init__(self, endpoint, count=8, sql="select (select port from here), pg_sleep(0.005)"):
         self._stop = threading.Event()
         self.errors, self.longest, self.done = [], 0.0, 0
         self._threads = [threading.Thread(target=self._work, args=(endpoint, sql), daemon=True) for _ in range(count)]
@@ -191,7 +191,7 @@ def test_promotion(router, new_cluster):
 
         def written():
             try:
-                return conn.execute("insert into t values (2) returning inet_server_port()").fetchone()[0]
+                return conn.execute("insert into t values (2) returning (select port from here)").fetchone()[0]
             except psycopg.Error as error:
                 assert error.sqlstate in ("57P03", "08006", "53300") and not conn.closed, error
         assert wait_until(written, 15, "a write on the new primary") == new.port
@@ -213,7 +213,7 @@ def test_old_primary_comes_back(router, new_cluster):
     with endpoint.connect() as conn:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            assert conn.execute("insert into t values (1) returning inet_server_port()").fetchone()[0] == new.port
+            assert conn.execute("insert into t values (1) returning (select port from here)").fetchone()[0] == new.port
             assert port(conn) != old.port
     assert old.sql("select count(*) from t", dbname="app") == [(0,)]
 
@@ -250,7 +250,7 @@ def test_recovery_conflict(router, cluster, table):
     replica.set("max_standby_streaming_delay", "0")
     try:
         with fe.Frontend(endpoint, timeout=30).login(password="app-password") as conn:
-            sql = f"select count(*), inet_server_port() from (select pg_sleep(0.003), v from {name}) s"
+            sql = f"select count(*), (select port from here) from (select pg_sleep(0.003), v from {name}) s"
             conn.send(fe.query(sql))
             wait_until(lambda: replica.sql("select 1 from pg_stat_activity where query = %s", (sql,)), 5,
                        "the statement to run on the replica")

@@ -58,7 +58,7 @@ def statements(name):
         await conn.fetch(f"select {name}_write($1, $2)", i, n)
 
     async def read(conn, i):
-        return await conn.fetchrow(f"select v, inet_server_port() from {name} where id = $1", i)
+        return await conn.fetchrow(f"select v, (select port from here) from {name} where id = $1", i)
 
     return {"extended": write, "simple": write_simple, "transaction": write_in_transaction, "cte": write_in_cte,
             "function": write_by_function}, read
@@ -108,7 +108,7 @@ def test_no_stale_read_with_pauses(router, late, numbers):
             deadline = time.monotonic() + 5
             while not seen & {x.port for x in late.replicas}:
                 assert time.monotonic() < deadline, "reads never return to the replicas"
-                value, where = conn.execute(f"select v, inet_server_port() from {numbers} where id = 1").fetchone()
+                value, where = conn.execute(f"select v, (select port from here) from {numbers} where id = 1").fetchone()
                 assert value == n, f"read {value} from {where} after writing {n}"
                 seen.add(where)
             assert late.primary.port in seen  # the replicas were late indeed
@@ -177,7 +177,7 @@ def test_eventual(router, late, numbers):
     """consistency = eventual: replicas at once, stale as they may be."""
     with router(consistency="eventual").connect() as conn:
         conn.execute(f"update {numbers} set v = 1 where id = 1")
-        value, where = conn.execute(f"select v, inet_server_port() from {numbers} where id = 1").fetchone()
+        value, where = conn.execute(f"select v, (select port from here) from {numbers} where id = 1").fetchone()
         assert where in {n.port for n in late.replicas} and value == 0
 
 
