@@ -16,6 +16,8 @@ from harness.load import Background
 from harness.router import binary
 from pgcluster import USERS, send, wait_until
 
+# Beside the program under test, where that was built: the tests of it may run a copy.
+PROGRAM = os.path.join(os.path.dirname(binary()), "tests", "unit", "health", "health_watch")
 SECOND = 1000000
 FOREVER = 2 ** 63 - 1
 
@@ -29,10 +31,9 @@ class Watch:
     """A running health_watch."""
 
     def __init__(self, nodes, servers=None, user="monitor", **config):
-        program = os.path.join(os.path.dirname(binary()), "tests", "unit", "health", "health_watch")
         settings = {"monitor_user": user, "monitor_password": USERS[user][0], "server_tls_sslmode": "disable",
                     "health_timeout": "500ms", "max_lag": "1500ms", **config}
-        argv = [program]
+        argv = [PROGRAM]
         for text in servers or [f"name={n.name} host={n.host} port={n.port}" for n in nodes]:
             argv += ["--server", text]
         for key, value in settings.items():
@@ -42,8 +43,7 @@ class Watch:
     @classmethod
     def of_file(cls, path):
         self = cls.__new__(cls)
-        self._start([os.path.join(os.path.dirname(binary()), "tests", "unit", "health", "health_watch"),
-                     "--config", path])
+        self._start([PROGRAM, "--config", path])
         return self
 
     def _start(self, argv):
