@@ -15,11 +15,14 @@ struct verdicts;
 struct verdicts *verdicts_new(size_t max_entries, size_t max_parse_length);
 void verdicts_free(struct verdicts *v);
 
-// `standard_conforming_strings` off: nothing is masked or parsed, the answer is VERDICT_UNKNOWN.
+// `standard_conforming_strings` off: nothing is masked or parsed, the answer is VERDICT_UNKNOWN/NONSTANDARD_STRINGS.
+// Say off, too, for a client_encoding in which a later byte of a character can be a backslash (BIG5, GBK, GB18030,
+// JOHAB, SJIS, SHIFT_JIS_2004, UHC): the server converts the text before it looks for quotes, and we do not.
 struct verdict verdicts_get(struct verdicts *v, struct span sql, bool standard_conforming_strings);
 
-// A replica refused this text: it and all that share its masked form are VERDICT_WRITE/LEARNED from now on, until the
-// catalog changes.
+// A replica refused this text: it and all that share its masked form are VERDICT_WRITE/LEARNED from now on, with the
+// facts they had, until the catalog changes or the entry leaves. Texts whose key is too long to be kept are not
+// learned.
 void verdicts_learn_primary(struct verdicts *v, struct span sql);
 
 // Takes a reference; forgets all verdicts when the catalog is another one. NULL = none.

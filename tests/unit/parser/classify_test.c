@@ -78,7 +78,7 @@ static void statements(void **state) {
 // Whether the words of `command` are in `sql`, in order, the first one first.
 static bool is_of_command(const char *sql, const char command[LINE_MAX_LENGTH]) {
     char words[LINE_MAX_LENGTH];
-    strcpy(words, command);
+    memcpy(words, command, strlen(command) + 1);
     const char *at = sql;
     char *rest = NULL;
     for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
