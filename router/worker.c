@@ -181,6 +181,7 @@ static void on_order(struct mail *m, void *owner) {
     case ORDER_TOPOLOGY: take_topology(w, o->topology); break;
     case ORDER_CATALOG:
         databases_set_catalog(&w->env.databases, o->catalog);
+        sessions_catalog_changed(&w->env);
         catalog_unref(o->catalog);
         break;
     case ORDER_CANCEL: session_cancel(&w->env, o->pid, o->key); break;

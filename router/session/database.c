@@ -45,11 +45,18 @@ void databases_set_catalog(struct databases *all, struct catalog *c) {
     struct database *d = databases_find(all, catalog_database(c));
     if (!d) return;
     verdicts_set_catalog(d->verdicts, c);
+    d->catalog_known = true;
     d->generation++;
 }
 
+static struct verdict judge(const struct database *d, struct verdict v) {
+    if (v.kind == VERDICT_READ && v.reason == VERDICT_REASON_READ && !d->catalog_known)
+        return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_NO_CATALOG, .facts = v.facts};
+    return v;
+}
+
 struct verdict database_verdict(struct database *d, struct span sql, bool conforming) {
-    return verdicts_get(d->verdicts, sql, conforming);
+    return judge(d, verdicts_get(d->verdicts, sql, conforming));
 }
 
 struct verdict database_statement_verdict(struct database *d, struct statement *s, bool conforming) {
@@ -58,7 +65,7 @@ struct verdict database_statement_verdict(struct database *d, struct statement *
         s->verdict = verdicts_get(d->verdicts, s->query, true);
         s->verdict_generation = d->generation;
     }
-    return s->verdict;
+    return judge(d, s->verdict);
 }
 
 void database_learn_primary(struct database *d, struct span sql) {

@@ -15,6 +15,8 @@ struct database {
     char *name; // on the servers
     struct verdicts *verdicts;
     struct statements *statements;
+    bool catalog_known;  // its catalog has been read; until then any relation might be a view over anything
+    uint64_t made_us;    // when its first client came
     bool sequence_state; // a client has used currval or lastval: connections forget sequences between clients
     uint64_t generation; // grows when verdicts made before no longer count
     struct database *next;
@@ -29,7 +31,8 @@ struct databases {
 void databases_fini(struct databases *all); // no session may be left
 // Finds or makes it.
 struct database *databases_get(struct databases *all, const char *name, bool *made);
-// A new catalog for the database it names; ignored when no client has used that database.
+// A new catalog for the database it names; ignored when no client has used that database. Until the first one a read is
+// VERDICT_UNKNOWN.
 void databases_set_catalog(struct databases *all, struct catalog *c);
 
 // The verdict of a text; `conforming` is the session's standard_conforming_strings.

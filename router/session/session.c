@@ -126,6 +126,33 @@ void session_cancel(struct session_env *env, uint32_t pid, uint32_t key) {
 
 // All sessions of a worker.
 
+// Those that are parked now and fulfil `which` try again; one that is parked anew goes to the back, and is not met twice.
+static void retry_parked(struct session_env *env, bool (*which)(const struct session *s, uint64_t now_us),
+                         uint64_t now_us) {
+    for (size_t n = env->parked.count; n-- > 0 && !ilist_empty(&env->parked);) {
+        struct ilink *first = ilist_first(&env->parked);
+        struct session *s = container_of(first, struct session, parked_link);
+        if (which(s, now_us)) {
+            session_unpark(s);
+        } else {
+            ilist_remove(&env->parked, first);
+            ilist_push_back(&env->parked, first);
+        }
+    }
+}
+
+static bool is_any(const struct session *s, uint64_t now_us) { return (void)s, (void)now_us, true; }
+static bool is_login(const struct session *s, uint64_t now_us) { return (void)now_us, session_is_login(s); }
+
+// Waited long enough, or what it waits for may be there.
+static bool is_due(const struct session *s, uint64_t now_us) {
+    const struct session_env *env = s->env;
+    int primary = env->topology->primary;
+    if (session_park_expired(s, now_us)) return true;
+    if (session_is_login(s) && session_awaits_catalog(s)) return false;
+    return session_is_login(s) || (primary >= 0 && !(env->avoid >> primary & 1));
+}
+
 void sessions_topology_changed(struct session_env *env, const struct topology *before) {
     const struct topology *t = env->topology;
     bool same = before && before->n_nodes == t->n_nodes;
@@ -135,7 +162,11 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
         env->avoid = 0;
         ILIST_EACH(&env->sessions, n) container_of(n, struct session, link)->node = ROUTE_NODES_MAX;
     }
-    ILIST_EACH(&env->parked, n) session_unpark(container_of(n, struct session, parked_link));
+    retry_parked(env, is_any, 0);
+}
+
+void sessions_catalog_changed(struct session_env *env) {
+    retry_parked(env, is_login, 0);
 }
 
 void sessions_config_changed(struct session_env *env) {
@@ -154,12 +185,7 @@ static void avoid_no_longer(struct session_env *env, uint64_t now_us) {
 void sessions_tick(struct session_env *env) {
     uint64_t now_us = env->server.now_us(env->server.arg);
     if (env->avoid) avoid_no_longer(env, now_us);
-    int primary = env->topology->primary;
-    bool retry = primary >= 0 && !(env->avoid >> primary & 1);
-    ILIST_EACH(&env->parked, n) {
-        struct session *s = container_of(n, struct session, parked_link);
-        if (retry || session_park_expired(s, now_us)) session_unpark(s);
-    }
+    retry_parked(env, is_due, now_us);
 }
 
 void sessions_drain(struct session_env *env) {

@@ -114,6 +114,8 @@ struct session {
 void session_open(struct session_env *env, int fd, uint64_t id);
 // A CancelRequest with this key: cancels what that client's session is doing, if there is such a client.
 void session_cancel(struct session_env *env, uint32_t pid, uint32_t key);
+// A database's catalog has come: logins that wait for it go on.
+void sessions_catalog_changed(struct session_env *env);
 // The topology has been replaced in `env`: parked sessions try again.
 void sessions_topology_changed(struct session_env *env, const struct topology *before);
 // The config has been replaced in `env`.

@@ -32,7 +32,7 @@ static void linked(struct session *s, struct server *sv) {
     if (s->node < ROUTE_NODES_MAX) s->env->balance.in_flight[s->node]++;
 }
 
-static void park(struct session *s) {
+void session_park(struct session *s) {
     if (!s->parked_us) s->parked_us = now_us(s);
     session_set_state(s, SESSION_PARKED);
 }
@@ -51,7 +51,7 @@ static void acquire(struct session *s, int node, bool replica) {
 static void acquire_or_park(struct session *s, const struct route *to) {
     bool reachable = to->node >= 0 && !(s->env->avoid >> to->node & 1);
     if (reachable) acquire(s, to->node, to->replica);
-    else park(s);
+    else session_park(s);
 }
 
 // Why the unit must go to the primary whatever its statements say; ROUTE_REASON_BALANCED = it need not.
@@ -305,7 +305,7 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     if (rerun && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
     let_go(s, sv, &lost);
     if (session_is_login(s)) {
-        park(s);
+        session_park(s);
     } else if (rerun) {
         session_run_again(s, true);
     } else {

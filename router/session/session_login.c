@@ -64,6 +64,21 @@ static struct span remembered(struct session *s, bool *fresh) {
                         s->env->server.now_us(s->env->server.arg), fresh);
 }
 
+// A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
+enum { CATALOG_WAIT_US = 1000 * 1000 };
+bool session_awaits_catalog(const struct session *s) {
+    const struct database *d = s->database;
+    return !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
+}
+
+static void log_in(struct session *s) {
+    bool fresh;
+    struct span parameters = remembered(s, &fresh);
+    if (session_awaits_catalog(s)) session_park(s);
+    else if (fresh) welcome(s, parameters);
+    else session_find_login_server(s);
+}
+
 static bool count_user(struct session *s) {
     const struct user_config *u = config_user(s->env->config, s->client.user);
     int64_t limit = u ? u->max_user_connections : 0;
@@ -85,21 +100,22 @@ void session_authenticated(void *owner, struct client *c) {
     if (!count_user(s)) return;
     bool made;
     s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
-    if (made) env->watch_database(env->arg, s->database->name);
+    if (made) {
+        s->database->made_us = env->server.now_us(env->server.arg);
+        env->watch_database(env->arg, s->database->name);
+    }
     s->settings = settings_intern(env->settings, buf_span(&c->startup));
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     s->consistency = config_consistency(env->config, c->database, c->user);
-    bool fresh;
-    struct span parameters = remembered(s, &fresh);
-    if (fresh) welcome(s, parameters);
-    else session_find_login_server(s);
+    log_in(s);
 }
 
 // No server can be had now: what an earlier login was shown will do.
 void session_login_retry(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (parameters.len) welcome(s, parameters);
+    if (session_awaits_catalog(s)) session_park(s);
+    else if (parameters.len) welcome(s, parameters);
     else session_find_login_server(s);
 }
 

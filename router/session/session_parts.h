@@ -25,6 +25,7 @@ void session_authenticated(void *owner, struct client *c);
 void session_login_linked(struct session *s);  // a server has been found for the welcome
 void session_login_replied(struct session *s); // ... and has taken the settings
 void session_login_retry(struct session *s);
+bool session_awaits_catalog(const struct session *s); // a login that can go on when it has come, or late enough
 
 // session_link.c
 extern const struct server_owner_ops session_server_ops;
@@ -33,6 +34,7 @@ void session_link_init(struct session *s);
 void session_find_server(struct session *s);
 // The same for a login: any server in good order, the primary first.
 void session_find_login_server(struct session *s);
+void session_park(struct session *s);
 // Nothing ties the session to `server` any more: back to the pool, or kept while pinned.
 void session_unlink(struct session *s);
 // The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.

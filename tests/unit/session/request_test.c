@@ -21,6 +21,7 @@ static void setup(struct fixture *f) {
     bool made;
     *f = (struct fixture){.databases = {.verdict_cache_size = 100, .max_parse_length = 65536}, .in = buf_make(1 << 24)};
     prep_client_init(&f->names);
+    databases_get(&f->databases, "db", &made)->catalog_known = true;
     f->ctx = (struct request_context){.database = databases_get(&f->databases, "db", &made), .names = &f->names,
                                       .conforming = true, .max_held = 4096, .max_names = 3};
 }
