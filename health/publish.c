@@ -124,8 +124,7 @@ static void log_server(struct server *s, const struct node *n) {
     else if (failed)
         log_warning(&s->prefix, "server is down reason=%s: %s", reason, s->detail);
     else if (n->reason == NODE_REASON_LAG)
-        log_warning(&s->prefix, "replica lags and gets no reads reason=lag lag_ms=%lld",
-                    (long long)(s->freshness.lag_us / 1000));
+        log_warning(&s->prefix, "server is not used reason=lag lag_ms=%lld", (long long)(s->freshness.lag_us / 1000));
     else
         log_warning(&s->prefix, "server is not used role=%s reason=%s timeline=%u system_identifier=%llu", role, reason,
                     n->timeline, (unsigned long long)n->system_identifier);
