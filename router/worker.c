@@ -73,6 +73,7 @@ static void on_shed(void *arg) {
 
 static void pools_closed(void *arg) {
     struct worker *w = arg;
+    w->env.pools = NULL;
     deadlines_close(w->deadlines);
     uv_close((uv_handle_t *)&w->before_poll, NULL);
     mailbox_close(&w->mailbox);
@@ -173,9 +174,22 @@ static void stop(struct worker *w) {
     else sessions_close_all(&w->env);
 }
 
+static void order_drop(struct order *o) {
+    if (o->config) config_unref(o->config);
+    if (o->tls_clients) tls_context_unref(o->tls_clients);
+    if (o->tls_servers) tls_context_unref(o->tls_servers);
+    if (o->topology) topology_unref(o->topology);
+    if (o->catalog) catalog_unref(o->catalog);
+    mem_free(o);
+}
+
 static void on_order(struct mail *m, void *owner) {
     struct worker *w = owner;
     struct order *o = container_of(m, struct order, mail);
+    if (!w->env.pools) { // the worker is at its end
+        order_drop(o);
+        return;
+    }
     switch (o->kind) {
     case ORDER_CONFIG: take_config(w, o); break;
     case ORDER_TOPOLOGY: take_topology(w, o->topology); break;
@@ -189,15 +203,6 @@ static void on_order(struct mail *m, void *owner) {
     case ORDER_DRAIN: drain(w); break;
     case ORDER_STOP: stop(w); break;
     }
-    mem_free(o);
-}
-
-static void order_drop(struct order *o) {
-    if (o->config) config_unref(o->config);
-    if (o->tls_clients) tls_context_unref(o->tls_clients);
-    if (o->tls_servers) tls_context_unref(o->tls_servers);
-    if (o->topology) topology_unref(o->topology);
-    if (o->catalog) catalog_unref(o->catalog);
     mem_free(o);
 }
 

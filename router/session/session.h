@@ -95,7 +95,7 @@ struct session {
     bool ready;             // `request` is complete and waits to be sent
     bool open;              // messages were sent for which the client's Sync has not come
     bool skipping;          // an error: everything up to the client's Sync is passed over
-    bool conforming;        // standard_conforming_strings
+    bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool session_mode;
     enum consistency consistency;
     bool user_counted;      // in env->users

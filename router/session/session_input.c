@@ -233,7 +233,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s) {
     const struct request *r = &s->request;
-    uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
+    uint32_t facts = r->verdict.facts, caused = pins_caused(r->verdict);
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
@@ -412,7 +412,7 @@ static bool scan(struct session *s, struct span in) {
     struct request_context ctx = {
         .database = s->database,
         .names = &s->names,
-        .conforming = s->conforming,
+        .conforming = !s->nonstandard_strings && !s->unsafe_encoding,
         .max_held = (size_t)s->env->config->max_exchange_size,
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };

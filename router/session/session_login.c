@@ -40,19 +40,31 @@ static struct buf parameters_for_client(struct span from) {
     return to;
 }
 
-static void note_conforming(struct session *s, struct span parameters) {
+// In these client encodings the second byte of a character may be that of a quote or backslash.
+static bool is_safe_encoding(struct span name) {
+    static const char *const unsafe[] = {"BIG5", "GBK", "GB18030", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"};
+    for (size_t i = 0; i < countof(unsafe); i++)
+        if (span_is(name, unsafe[i])) return false;
+    return true;
+}
+
+void session_note_parameter(struct session *s, struct span name, struct span value) {
+    if (span_is(name, "standard_conforming_strings")) s->nonstandard_strings = !span_is(value, "on");
+    if (span_is(name, "client_encoding")) s->unsafe_encoding = !is_safe_encoding(value);
+}
+
+static void note_parameters(struct session *s, struct span parameters) {
     struct cursor c = cursor_of(parameters);
-    s->conforming = true;
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
-        if (span_is(name, "standard_conforming_strings")) s->conforming = span_is(value, "on");
+        session_note_parameter(s, name, value);
     }
 }
 
 static void welcome(struct session *s, struct span parameters) {
     deadline_clear(&s->deadline);
     s->parked_us = 0;
-    note_conforming(s, parameters);
+    note_parameters(s, parameters);
     make_cancel_key(s);
     session_set_state(s, SESSION_IDLE);
     client_welcome(&s->client, parameters, s->cancel_pid, s->cancel_key);

@@ -101,8 +101,7 @@ static void on_copy_in(void *arg) {
 }
 
 static void on_parameter(void *arg, struct span name, struct span value) {
-    struct session *s = arg;
-    if (span_is(name, "standard_conforming_strings")) s->conforming = span_is(value, "on");
+    session_note_parameter(arg, name, value);
 }
 
 const struct response_ops session_response_ops = {

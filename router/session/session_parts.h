@@ -23,6 +23,8 @@ void session_resume(struct session *s);
 // session_login.c
 void session_authenticated(void *owner, struct client *c);
 void session_login_linked(struct session *s);  // a server has been found for the welcome
+// What the session itself must know of its parameters.
+void session_note_parameter(struct session *s, struct span name, struct span value);
 void session_login_replied(struct session *s); // ... and has taken the settings
 void session_login_retry(struct session *s);
 bool session_awaits_catalog(const struct session *s); // a login that can go on when it has come, or late enough
