@@ -285,7 +285,7 @@ static PGconn *start(const struct dbconn_target *t) {
     static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
     // Everything the queries name is qualified; the path makes sure of the operators too.
     static const char options[] = "-c search_path=pg_catalog -c default_transaction_read_only=on -c jit=off "
-                                  "-c max_parallel_workers_per_gather=0 -c statement_timeout=60000";
+                                  "-c max_parallel_workers_per_gather=0 -c statement_timeout=30000";
     struct buf hosts = buf_make(1 << 16), addresses = buf_make(1 << 16);
     char port[16];
     snprintf(port, sizeof port, "%d", t->port);

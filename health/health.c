@@ -43,6 +43,10 @@ static void on_catalogs_freed(void *owner) { health_handle_freed(owner); }
 struct health *health_start(uv_loop_t *loop, struct config *config, const struct health_ops *ops) {
     static const struct catalog_probe_ops catalog_ops = {watch_target_primary, on_catalog, on_catalogs_freed};
     struct health *h = mem_new(struct health);
+    if (mailbox_init(&h->mailbox, loop, h) != 0) {
+        mem_free(h);
+        return NULL;
+    }
     h->loop = loop;
     h->ops = *ops;
     h->config = config;
@@ -53,7 +57,6 @@ struct health *health_start(uv_loop_t *loop, struct config *config, const struct
     fresh_reset(h->fresh);
     set_monitor(h);
     atomic_init(&h->reports, 0);
-    if (mailbox_init(&h->mailbox, loop, h) != 0) bug("no mailbox for the watch");
     uv_timer_init(loop, &h->tick);
     h->catalogs = catalog_probe_new(loop, &catalog_ops, h);
     h->handles = 1;

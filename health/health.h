@@ -36,11 +36,12 @@ enum evidence {
 };
 
 // Control thread, all of these but health_report. The config is referenced. The first topology (nothing known yet) is
-// published before health_start returns.
+// published before health_start returns; NULL when the loop cannot be had for it.
 NODISCARD struct health *health_start(uv_loop_t *loop, struct config *config, const struct health_ops *ops);
 // Servers added, removed and altered; unchanged ones keep their state. Publishes.
 void health_reload(struct health *h, struct config *config);
-// Closes everything; the loop must run until `closed` is called, after which the memory is gone.
+// Closes everything; the loop must run until `closed` is called, after which the memory is gone and no thread may
+// report any more. A look-up that hangs in the resolver keeps a request in the loop, and `closed` does not wait for it.
 void health_stop(struct health *h, void (*closed)(void *arg), void *arg);
 // A database is in use, by the name the servers know it by: its catalog is wanted. When it is there already, it is
 // handed to ops->catalog again at once: call it for every worker that begins to use the database.

@@ -95,6 +95,11 @@ class Watch:
         for thread in self._threads:
             thread.join(5)
 
+    def pause(self, seconds):
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
     def say(self, *words):
         self._process.stdin.write(" ".join(words) + "\n")
         self._process.stdin.flush()
@@ -329,6 +334,17 @@ def test_terminated_monitor_is_no_failure(cluster):
         watch.steady(1.5, lambda t: t["generation"] == generation)
         assert all(node.value("select count(*) from pg_stat_activity where application_name = 'pgsteer'") == 1
                    for node in cluster.nodes)
+
+
+def test_a_pause_of_our_own_is_nobodys_failure(cluster):
+    """Deadlines that pass while the process itself is stopped (a suspended machine) say nothing of the servers."""
+    with Watch(cluster.nodes, health_interval="10ms", health_timeout="200ms") as watch:
+        watch.ready()
+        generation = watch.topologies[-1]["generation"]
+        for _ in range(5):
+            watch.pause(0.6)
+            watch.steady(0.2, lambda t: t["generation"] == generation)
+        assert watch.logged("a probe failed") == 0
 
 
 def test_full_server_is_not_down(cluster, new_cluster):
