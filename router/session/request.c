@@ -34,15 +34,12 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     if (!msg_parse(payload, &m)) return bad_message(f, "Parse");
     if (m.name.len == 0) r->parses_unnamed = true;
     else r->changes_names = true;
-    if (m.name.len && ctx->names->count >= ctx->max_names && !prep_client_find(ctx->names, m.name)) {
-        fault_set(f, "54000", "too many prepared statements in one session (max_client_prepared_statements = %zu)",
-                  ctx->max_names);
-        return REQUEST_BAD;
-    }
     struct statement *s = statements_intern(ctx->database->statements, m.query, m.types);
     join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
     // A second name in the batch might be the first one again, which is the server's to refuse.
-    bool free_name = m.name.len == 0 || (r->parses++ == 0 && !prep_client_find(ctx->names, m.name));
+    bool taken = m.name.len && prep_client_find(ctx->names, m.name);
+    bool free_name = m.name.len == 0 || (r->parses++ == 0 && !taken);
+    if (m.name.len && !taken && ctx->names->count + r->parses > ctx->max_names) r->too_many_names = true;
     if (!s->proven || !free_name) r->server_needed = true;
     statement_unref(s);
     return REQUEST_MORE;
@@ -168,7 +165,12 @@ static enum request_result scan_complete(struct request *r, const struct request
     switch (r->kind) {
     case REQUEST_QUERY: return scan_query(r, ctx, frame->payload, f);
     case REQUEST_BATCH: return scan_message(r, ctx, frame, f);
-    case REQUEST_COPY: return REQUEST_MORE;
+    case REQUEST_COPY:
+        if (frame->type != FE_COPY_DATA) {
+            r->ends_copy = true;
+            return REQUEST_READY;
+        }
+        return REQUEST_MORE;
     case REQUEST_NONE:
     case REQUEST_FUNCTION:
     case REQUEST_TERMINATE: break;

@@ -32,6 +32,8 @@ struct request {
     bool old_portal;        // executes or describes a portal that it does not bind
     bool old_name;          // uses a statement that it does not parse
     bool server_needed;     // not just Close, Parse of what a server has parsed before, and Sync
+    bool too_many_names;    // a Parse would give the client more names than it may have
+    bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
     uint32_t parses;        // named ones

@@ -174,12 +174,12 @@ static enum response_result on_ready(struct response *x, struct server *s, const
     struct reply *due = pipeline_head(&s->replies);
     if (!due || (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC)) return broke(f, "not due", frame->type);
     s->tx_status = (char)frame->payload.ptr[0];
-    if (due->action == REPLY_FORWARD && !x->drop) {
-        if (!deliver(x) || !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total)) return RESPONSE_STOP;
-    }
+    bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
+    if (of_client && !x->drop && !deliver(x)) return RESPONSE_STOP;
+    if (due->action == REPLY_FORWARD && !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total))
+        return RESPONSE_STOP;
     x->ops->ready(x->arg, due, s->tx_status);
     x->failed = false;
-    bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
     pipeline_pop(&s->replies);
     if (of_client && x->rerunnable && !x->drop && !pipeline_is_empty(&s->replies)) {
         if (!send_all(x)) return RESPONSE_STOP; // of the exchange that is over; the next one is kept back again
@@ -190,17 +190,17 @@ static enum response_result on_ready(struct response *x, struct server *s, const
 
 // PostgreSQL ignores a Sync that it reads while in copy mode, so no ReadyForQuery will come for the one that was sent with
 // the batch.
-static void forget_sync(struct pipeline *p) {
+static bool forget_sync(struct pipeline *p) {
     uint32_t last = p->count - 1;
-    if (last > 0 && pipeline_at(p, last)->kind == REPLY_SYNC) p->count--;
+    if (last == 0 || pipeline_at(p, last)->kind != REPLY_SYNC) return false;
+    p->count--;
+    return true;
 }
 
 static enum response_result on_copy_in(struct response *x, struct server *s) {
     struct reply *due = pipeline_head(&s->replies);
-    if (due->kind == REPLY_EXECUTE) {
-        forget_sync(&s->replies);
-        x->ops->copy_in(x->arg);
-    }
+    bool extended = due->kind == REPLY_EXECUTE;
+    x->ops->copy_in(x->arg, extended, extended && forget_sync(&s->replies));
     return RESPONSE_OK;
 }
 

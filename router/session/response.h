@@ -24,8 +24,9 @@ struct response_ops {
     void (*ready)(void *arg, const struct reply *due, char tx_status);
     // An error came before the client's Sync was sent: the server skips what follows up to it.
     void (*skipping)(void *arg);
-    // CopyInResponse within an extended-protocol batch: PostgreSQL ignores the batch's Sync, another one will come.
-    void (*copy_in)(void *arg);
+    // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is ignored by
+    // PostgreSQL (`sync_ignored`); another one will come.
+    void (*copy_in)(void *arg, bool extended, bool sync_ignored);
     // A parameter of the session has changed at the client's own doing.
     void (*parameter)(void *arg, struct span name, struct span value);
 };

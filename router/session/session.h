@@ -99,6 +99,9 @@ struct session {
     bool session_mode;
     enum consistency consistency;
     bool user_counted;      // in env->users
+    bool copy_due;          // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
+    bool copying;           // it does, and the client has not said that it is done
+    uint8_t copies_ended;   // CopyDone or CopyFail sent ahead of the CopyInResponse
     bool foreign_sequences; // `server` may still know another client's sequence values
     bool tx_wrote;          // the transaction under way may have written
     bool again_anywhere;    // `again`: any other server will do, not only the primary

@@ -237,6 +237,7 @@ static void note_facts(struct session *s) {
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
+    if (facts & FACT_COPY_IN) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     bool runs_hidden = (facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
@@ -272,6 +273,7 @@ static void put_unit(struct session *s, struct span unit, struct buf *out, struc
         s->open = !r->synced && !s->flush_due;
     } else {
         if (!put_deallocate(s, unit, out)) *raw = unit;
+        forget_name(s, span_of("", 0)); // PostgreSQL drops the unnamed statement at a simple Query
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
     if (!s->open) note_exchange(s, unit);
@@ -305,7 +307,7 @@ static void send_unit(struct session *s, struct span unit) {
 
 // Where a unit goes.
 
-enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND };
+enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_NOWHERE };
 
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
@@ -323,6 +325,27 @@ static enum place place_behind(struct session *s) {
     return PLACE_HERE;
 }
 
+// An error of our own: for a client without a transaction an error of this unit. Within one the server would have to know of
+// it, so there it ends the connection.
+static enum place refuse(struct session *s, enum stat_error reason, const struct fault *f) {
+    if (s->server) {
+        client_fail(&s->client, reason, f);
+        return PLACE_LATER;
+    }
+    stats_error(s->env->stats, reason);
+    s->refusal = mem_new(struct fault);
+    *s->refusal = *f;
+    return PLACE_REFUSED;
+}
+
+static enum place refuse_names(struct session *s) {
+    struct fault f;
+    fault_set(&f, "54000", "too many prepared statements in one session (max_client_prepared_statements = %lld)",
+              (long long)s->env->config->max_client_prepared_statements);
+    fault_hint(&f, "Close those that are not needed any more.");
+    return refuse(s, STAT_ERROR_LIMIT, &f);
+}
+
 // currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is known
 // that this database's clients use them: an error then, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
@@ -333,14 +356,7 @@ static enum place refuse_sequence_state(struct session *s) {
                                           : "currval and lastval outside a transaction are not supported in transaction pooling");
     fault_hint(&f, in_transaction ? "Try again: they work from now on."
                                   : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
-    if (in_transaction) {
-        client_fail(&s->client, STAT_ERROR_UNSUPPORTED, &f);
-        return PLACE_LATER;
-    }
-    stats_error(s->env->stats, STAT_ERROR_UNSUPPORTED);
-    s->refusal = mem_new(struct fault);
-    *s->refusal = f;
-    return PLACE_REFUSED;
+    return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
 static bool sequence_state_is_lost(const struct session *s) {
@@ -351,6 +367,11 @@ static bool sequence_state_is_lost(const struct session *s) {
 
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
+    if (s->copy_due) return PLACE_LATER;
+    // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
+    if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
+    if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
+    if (s->request.too_many_names) return refuse_names(s);
     if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
     if (s->open) return PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
@@ -372,6 +393,7 @@ static void unit_taken(struct session *s, size_t len) {
 // COPY data belongs to what the server is doing for this client; without that PostgreSQL ignores it, and so do we.
 static size_t take_copy(struct session *s, struct span unit) {
     size_t tail = s->request.tail;
+    bool ends = s->request.ends_copy;
     bool wanted = s->server && !s->on_replica && (s->due || s->open);
     unit_taken(s, unit.len);
     if (!wanted) {
@@ -380,6 +402,8 @@ static size_t take_copy(struct session *s, struct span unit) {
     }
     s->tail = (uint32_t)tail;
     s->tail_discard = false;
+    if (ends && s->copy_due && s->copies_ended < UINT8_MAX) s->copies_ended++;
+    if (ends) s->copying = false;
     struct iovec iov = {(void *)(uintptr_t)unit.ptr, unit.len};
     send_server(s, &iov, 1);
     return unit.len;
@@ -402,7 +426,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     s->parked_us = 0;
     if (where == PLACE_LOCAL) answer_local(s, unit);
     else if (where == PLACE_REFUSED) answer_refusal(s);
-    else send_unit(s, unit);
+    else if (where == PLACE_HERE) send_unit(s, unit);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     return unit.len;
 }

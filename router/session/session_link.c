@@ -241,7 +241,7 @@ void session_run_again(struct session *s, bool anywhere) {
     stats_add(s->env->stats, STAT_RERUNS, 1);
     response_start(&s->response, false);
     s->due = 0;
-    s->open = s->flush_due = s->ready = false;
+    s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
@@ -272,7 +272,8 @@ static void answer_lost(struct session *s, uint32_t due, const struct fault *f) 
 
 static void forget_due(struct session *s) {
     s->due = 0;
-    s->open = s->flush_due = false;
+    s->open = s->flush_due = s->copy_due = s->copying = false;
+    s->copies_ended = 0;
     s->settling = 0;
     s->tx_wrote = false;
     response_start(&s->response, false);

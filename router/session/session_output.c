@@ -71,6 +71,8 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     struct stats *stats = s->env->stats;
     if (!due->counted) return;
     s->due--;
+    s->copy_due = s->copying = false;
+    s->copies_ended = 0;
     if (s->flush_due) {
         s->flush_due = false;
         s->skipping = s->response.failed; // until the client's own Sync
@@ -91,13 +93,16 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
 static void on_skipping(void *arg) {
     struct session *s = arg;
     s->skipping = true;
+    s->copy_due = s->copying = false;
 }
 
-static void on_copy_in(void *arg) {
+static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
     struct session *s = arg;
-    if (s->open) return; // its Sync had not been sent
-    s->due--;
-    s->open = true;
+    s->copy_due = false;
+    s->copying = s->copies_ended == 0;
+    if (s->copies_ended) s->copies_ended--;
+    if (sync_ignored) s->due--;
+    if (extended) s->open = true;
 }
 
 static void on_parameter(void *arg, struct span name, struct span value) {

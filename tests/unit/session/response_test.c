@@ -64,7 +64,10 @@ static void on_ready(void *arg, const struct reply *due, char tx) {
     event("%s%c%s ", due->action == REPLY_SWALLOW ? "swallowed:" : "", tx, w.x.failed ? "!" : "");
 }
 static void on_skipping(void *arg) { (void)arg, event("skipping "); }
-static void on_copy_in(void *arg) { (void)arg, event("copy_in "); }
+static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
+    (void)arg;
+    event("copy_in%s%s ", extended ? " extended" : "", sync_ignored ? " ignored" : "");
+}
 static void on_parameter(void *arg, struct span name, struct span value) {
     (void)arg, (void)value;
     event("%.*s ", (int)name.len, name.ptr);
@@ -332,7 +335,7 @@ static void copy_in_takes_the_sync_back(void **state) {
         say(BE_BIND_COMPLETE, "", 0);
         say(BE_COPY_IN_RESPONSE, "\0\0\0", 3);
         assert_int_equal(play(&f), RESPONSE_OK);
-        assert_string_equal(w.events, "copy_in ");
+        assert_string_equal(w.events, "copy_in extended ignored ");
         due(REPLY_SYNC, REPLY_FORWARD);
         say(BE_COMMAND_COMPLETE, "COPY 1", 7);
         ready('I');
