@@ -176,7 +176,7 @@ void pool_grow(struct pool *p) {
 }
 
 void pool_forget_failure(struct pool *p) {
-    p->failing = p->full = p->refused = false;
+    p->failing = p->full = p->refused = p->doomed = false;
     p->retry_at_us = 0;
 }
 

@@ -239,7 +239,7 @@ bool server_error_read(struct span payload, struct fault *f) {
     if (!is_sqlstate(e.sqlstate))
         return fault_set(f, "08P01", "protocol violation by the server: an error without an SQLSTATE");
     copy_shown(e.sqlstate, f->sqlstate, sizeof f->sqlstate);
-    copy_shown(e.message, f->text, sizeof f->text);
+    copy_shown(e.message.len ? e.message : span_str("the server gave no reason"), f->text, sizeof f->text);
     copy_shown(e.hint, f->hint, sizeof f->hint);
     return true;
 }
