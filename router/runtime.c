@@ -3,6 +3,7 @@
 #include "router/runtime.h"
 
 #include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -240,8 +241,19 @@ static void on_sigint(uv_signal_t *h, int signum) {
     stop_now(container_of(h, struct runtime, on_int));
 }
 
+// A signal that comes when nobody handles it any more must not decide how the process ends.
+static void block_signals(bool block) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 static void health_closed(void *arg) {
     struct runtime *r = arg;
+    block_signals(true);
     r->health = NULL;
     http_stop(r->http, NULL, NULL);
     uv_close((uv_handle_t *)&r->on_hup, NULL);
@@ -305,7 +317,9 @@ static void control_run(void *arg) {
     struct control *c = arg;
     struct runtime *r = c->r;
     struct fault f;
-    if (!start(r, c->n_workers, &f)) {
+    bool started = start(r, c->n_workers, &f);
+    block_signals(false); // this thread's alone: the workers and the main thread keep them blocked
+    if (!started) {
         log_error(NULL, "%s", f.text);
         // Nothing has been served, and half of the threads may run: the process's end is the clean-up.
         _exit(1);
@@ -357,6 +371,7 @@ int runtime_run(struct config *config, const struct runtime_options *options) {
         return 1;
     }
     r.shared.quota = quota_new(control.n_workers);
+    block_signals(true);
     r.shared.users = user_counts_new();
     if (uv_thread_create_ex(&thread, &big, control_run, &control)) {
         log_error(NULL, "the control thread could not be started");

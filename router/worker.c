@@ -155,9 +155,15 @@ static void take_topology(struct worker *w, struct topology *t) {
     topology_unref(before);
 }
 
-static void drain(struct worker *w) {
-    if (w->listeners) listeners_close(w->listeners);
+static void stop_listening(struct worker *w) {
+    if (!w->listeners) return;
+    listeners_close(w->listeners);
+    listen_close_worker(w->shared->listeners, w->index);
     w->listeners = NULL;
+}
+
+static void drain(struct worker *w) {
+    stop_listening(w);
     sessions_drain(&w->env);
     if (ilist_empty(&w->env.sessions) && !w->drained_told) {
         w->drained_told = true;
@@ -168,8 +174,7 @@ static void drain(struct worker *w) {
 static void stop(struct worker *w) {
     if (w->stopping) return;
     w->stopping = true;
-    if (w->listeners) listeners_close(w->listeners);
-    w->listeners = NULL;
+    stop_listening(w);
     if (ilist_empty(&w->env.sessions)) pools_close(w->env.pools, pools_closed, w);
     else sessions_close_all(&w->env);
 }

@@ -235,6 +235,18 @@ void listen_free(struct listen_set *l) {
     mem_free(l);
 }
 
+void listen_close_worker(struct listen_set *l, size_t worker) {
+    for (size_t i = 0; i < l->n_addresses; i++) {
+        if (l->addresses[i].fds[worker] >= 0) close(l->addresses[i].fds[worker]);
+        l->addresses[i].fds[worker] = -1;
+    }
+    if (worker != 0 || l->unix_fd < 0) return;
+    // Other workers may still watch it, so it stays open, and refuses.
+    shutdown(l->unix_fd, SHUT_RDWR);
+    if (l->unix_path[0]) unlink(l->unix_path);
+    l->unix_path[0] = '\0'; // another process may bind the path from now on
+}
+
 const char *listen_describe(const struct listen_set *l) { return l->description; }
 
 // ---- one worker's watch

@@ -30,6 +30,9 @@ struct listeners; // one worker's watch
 // socket. On the loop's thread; `set` must stay until listeners_close.
 NODISCARD struct listeners *listeners_start(uv_loop_t *loop, struct listen_set *set, size_t worker,
                                             void (*accepted)(void *arg, int fd), void (*shed)(void *arg), void *arg);
+// After a worker's listeners_close: its sockets are closed, so that connections are refused and not left waiting; worker 0
+// also takes the Unix socket away. On the worker's thread.
+void listen_close_worker(struct listen_set *l, size_t worker);
 // Stops accepting; the memory goes with the loop's close callbacks.
 void listeners_close(struct listeners *all);
 

@@ -306,10 +306,8 @@ static bool pass_on(struct response *x, struct span *bytes) {
     return x->pass_swallow || forward(x, p, n);
 }
 
-// Rows and COPY data need not be whole to be passed on; others are, unless they are too long to wait for.
-static bool may_be_partial(const struct frame *frame) {
-    return frame->type == BE_DATA_ROW || frame->type == BE_COPY_DATA || frame->total > RESPONSE_WHOLE_MAX;
-}
+// Messages are passed on whole, so that an error can follow when the server is lost, unless they are too long to wait for.
+static bool may_be_partial(const struct frame *frame) { return frame->total > RESPONSE_WHOLE_MAX; }
 
 static enum response_result feed(struct response *x, struct server *s, struct span bytes, struct fault *f) {
     while (bytes.len) {

@@ -103,6 +103,9 @@ struct session {
     bool copying;           // it does, and the client has not said that it is done
     uint8_t copies_ended;   // CopyDone or CopyFail sent ahead of the CopyInResponse
     bool foreign_sequences; // `server` may still know another client's sequence values
+    bool tx_ending;         // a COMMIT or ROLLBACK is under way
+    bool lost_tx;           // its transaction's server connection is gone (session_lost.c)
+    bool lost_told;         // ... and the client has had an error for it
     bool tx_wrote;          // the transaction under way may have written
     bool again_anywhere;    // `again`: any other server will do, not only the primary
     bool flush_due;         // the answer to a batch whose Flush was sent as a Sync

@@ -62,7 +62,7 @@ static void send_sync(struct session *s) {
 static void answer_ready(struct session *s) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    reply_ready(out, PROTO_TX_IDLE);
+    reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     (void)session_send_client(s, buf_span(out));
 }
 
@@ -237,6 +237,7 @@ static void note_facts(struct session *s) {
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
+    if (facts & FACT_END) s->tx_ending = true;
     if (facts & FACT_COPY_IN) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
@@ -305,9 +306,15 @@ static void send_unit(struct session *s, struct span unit) {
     if (head && head->action == REPLY_INVENT) (void)!response_invent(&s->response, s->server);
 }
 
+static void answer_lost(struct session *s, struct span unit) {
+    size_t tail = s->request.tail;
+    session_answer_lost(s, unit);
+    discard_tail(s, tail);
+}
+
 // Where a unit goes.
 
-enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_NOWHERE };
+enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
 
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
@@ -367,6 +374,7 @@ static bool sequence_state_is_lost(const struct session *s) {
 
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
+    if (s->lost_tx) return PLACE_LOST;
     if (s->copy_due) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
@@ -426,6 +434,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     s->parked_us = 0;
     if (where == PLACE_LOCAL) answer_local(s, unit);
     else if (where == PLACE_REFUSED) answer_refusal(s);
+    else if (where == PLACE_LOST) answer_lost(s, unit);
     else if (where == PLACE_HERE) send_unit(s, unit);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     return unit.len;

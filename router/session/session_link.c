@@ -243,6 +243,7 @@ void session_run_again(struct session *s, bool anywhere) {
     s->due = 0;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
+    s->tx_ending = false;
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
     s->again_anywhere = anywhere;
@@ -251,20 +252,23 @@ void session_run_again(struct session *s, bool anywhere) {
     session_resume(s);
 }
 
-// True when the client's view of its session survives: it has no transaction, no state on the connection, and has not been
-// sent half a message.
-static bool survives(const struct session *s, const struct server *sv) {
-    return sv->tx_status == PROTO_TX_IDLE && !s->pins && !s->open && !s->tail &&
-           !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
+// True when the client's view of its session survives: it has no state on the connection (but for a transaction, which can be
+// given up), and has not been sent half a message.
+static bool survives(const struct session *s) {
+    return !s->pins && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
 }
 
-// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again.
-static void answer_lost(struct session *s, uint32_t due, const struct fault *f) {
+// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is lost,
+// unless its end was under way: then it is over, one way or the other.
+static void answer_lost(struct session *s, uint32_t due, bool in_transaction, bool ending, struct fault *f) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
+    if (in_transaction && ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
+    s->lost_tx = in_transaction && !ending;
+    s->lost_told = due > 0;
     for (uint32_t i = 0; i < due; i++) {
         reply_error(out, false, f);
-        reply_ready(out, PROTO_TX_IDLE);
+        reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     }
     if (due && !session_send_client(s, buf_span(out))) return;
     session_settle(s);
@@ -275,7 +279,7 @@ static void forget_due(struct session *s) {
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
-    s->tx_wrote = false;
+    s->tx_wrote = s->tx_ending = false;
     response_start(&s->response, false);
     buf_release(&s->journal);
 }
@@ -296,7 +300,8 @@ static void let_go(struct session *s, struct server *sv, const struct fault *why
 
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
     struct session_env *env = s->env;
-    bool rerun = s->on_replica && response_can_rerun(&s->response), alive = survives(s, sv);
+    bool rerun = s->on_replica && response_can_rerun(&s->response), alive = survives(s);
+    bool in_transaction = sv->tx_status != PROTO_TX_IDLE, ending = s->tx_ending;
     uint32_t due = s->due;
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
@@ -311,7 +316,7 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         session_run_again(s, true);
     } else {
         forget_due(s);
-        if (alive) answer_lost(s, due, &lost);
+        if (alive) answer_lost(s, due, in_transaction, ending, &lost);
         else client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
     }
 }

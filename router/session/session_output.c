@@ -71,7 +71,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     struct stats *stats = s->env->stats;
     if (!due->counted) return;
     s->due--;
-    s->copy_due = s->copying = false;
+    s->copy_due = s->copying = s->tx_ending = false;
     s->copies_ended = 0;
     if (s->flush_due) {
         s->flush_due = false;

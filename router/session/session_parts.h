@@ -3,7 +3,7 @@
 // router/session/session_parts.h: what the parts of a session call of each other.
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the client
-// says, session_output.c what the server says. Nobody else includes this.
+// says, session_output.c what the server says, session_lost.c a transaction without its server. Nobody else includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -52,6 +52,9 @@ void session_run_again(struct session *s, bool anywhere);
 
 // session_input.c
 size_t session_input(void *owner, struct client *c, struct span in);
+
+// session_lost.c
+void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost
 
 // session_output.c
 extern const struct response_ops session_response_ops;
