@@ -67,6 +67,7 @@ fsync = off
 full_page_writes = off
 autovacuum = off
 max_wal_size = 4GB
+wal_keep_size = 256MB
 wal_receiver_status_interval = 1s
 wal_retrieve_retry_interval = 100ms
 ssl = on
