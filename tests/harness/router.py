@@ -257,7 +257,8 @@ class Router(Endpoint):
         reports = [p for p in glob.glob(self._san + "*") if os.path.getsize(p)]
         if reports:
             with open(reports[0], encoding="utf-8", errors="replace") as f:
-                raise RouterFailed(f"a sanitizer complained, see {reports[0]}:\n{f.read()[:6000]}")
+                text = f.read().split("\nShadow bytes")[0][:6000]
+            raise RouterFailed(f"a sanitizer complained, see {reports[0]}:\n{text}")
 
     def _check_backends_gone(self, ports):
         """No backend may be left at the other end of the connections that the router had at its end."""

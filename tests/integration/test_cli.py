@@ -72,7 +72,7 @@ def test_check(router):
 
 @pytest.mark.parametrize("line, key", [("listen_port = 70000", "listen_port"), ("pool_mode = statement", "pool_mode"),
                                        ("max_lag = soon", "max_lag"), ("nonsense = 1", "nonsense"),
-                                       ("listen_port", "listen_port"), ("auth_type = md5", "auth_type"),
+                                       ("listen_port", "key = value"), ("auth_type = md5", "auth_type"),
                                        ("default_pool_size = 1x", "default_pool_size")])
 def test_check_names_file_line_and_key(router, line, key):
     endpoint = router(start=False)

@@ -9,6 +9,7 @@ import pytest
 
 import frontend as fe
 from harness.load import run_clients
+from harness.router import sanitized
 
 pytestmark = pytest.mark.direct
 
@@ -181,20 +182,40 @@ def test_ddl_changes_the_result(router, table):
             assert conn.execute(f"select * from {name}", prepare=True).fetchone() == (1, 1, 5)
 
 
-def test_prepare_flood_is_bounded(router):
-    """Ten thousand statements of one client neither fill the router nor break the client."""
+def prepare_many(conn, numbers):
+    """Prepares statements a hundred at a time; the SQLSTATEs of those that were refused."""
+    refused = []
+    for start in range(0, len(numbers), 100):
+        batch = [fe.parse(f"select {i} /* {'x' * 200} */", f"s{i}") + fe.SYNC for i in numbers[start:start + 100]]
+        refused += [e["C"] for e in fe.errors(conn.ask(b"".join(batch), syncs=len(batch)))]
+    return refused
+
+
+@pytest.mark.memory
+def test_many_statements(router):
+    """Nearly ten thousand of one client: all are there, and the router holds a few megabytes for them."""
     endpoint = router(measure=True)
     (a,) = clients(endpoint, 1)
     a.ask(fe.parse("select 1", "warm") + fe.SYNC)
     before = endpoint.rss() if endpoint.pid else 0
-    refused = 0
-    for start in range(0, 10000, 100):
-        batch = b"".join(fe.parse(f"select {i} /* {'x' * 200} */", f"s{i}") + fe.SYNC for i in range(start, start + 100))
-        refused += len(fe.errors(a.ask(batch, syncs=100)))
-    assert a.value("select 1") == "1"
+    assert prepare_many(a, range(9900)) == []
+    for i in range(0, 9900, 99):
+        assert fe.rows(a.ask(fe.bind(f"s{i}") + fe.execute() + fe.SYNC)) == [[str(i)]]
     if endpoint.pid:
-        assert endpoint.rss() - before < 16 << 20
-    assert refused < 10000
+        assert endpoint.rss() - before < (16 if not sanitized() else 64) << 20
+
+
+def test_limit_of_statements(router):
+    """One client may have so many by name: a clear error, and nobody else is touched."""
+    endpoint = router(max_client_prepared_statements=50)
+    if endpoint.pid is None:
+        return
+    a, b = clients(endpoint, 2)
+    a.send(b"".join(fe.parse(f"select {i}", f"s{i}") + fe.SYNC for i in range(51)))
+    while (got := a.receive()).type != "E":
+        pass
+    assert fe.fields(got.body)["C"] == "54000"
+    assert b.value("select 1") == "1"
 
 
 def test_concurrent_prepares_of_one_text(router):

@@ -45,9 +45,7 @@ def test_pool_size(router, cluster):
         conns = [endpoint.connect() for _ in range(6)]
         try:
             for conn in conns:
-                conn.execute("begin")
-            for conn in conns:
-                conn.pgconn.send_query(b"select txid_current()")
+                conn.pgconn.send_query(b"begin; select txid_current()")
                 conn.pgconn.flush()
             wait_until(lambda: endpoint.metric("db_connection_pool_size", state="waiting") +
                        len(endpoint.backends(cluster.primary)) >= 6, 5, "all to be served or waiting")
@@ -162,7 +160,7 @@ def test_no_client_notices(router, cluster, table):
 
     def reloads():
         variants = [{"servers": {"pg2": {"weight": 5}}}, {"servers": {"pg3": None}}, {"default_pool_size": 3},
-                    {"servers": {"pg2": None}}, {"max_lag": "5s"}, {}]
+                    {"servers": {"pg2": None}}, {"max_lag": "5s"}, {"servers": {}}]
         endpoint.reload(**variants[rounds[0] % len(variants)])
         rounds[0] += 1
 
@@ -183,6 +181,6 @@ def test_no_client_notices(router, cluster, table):
     with Background(reloads):
         run_clients(10, work)
     assert rounds[0] >= 3
-    endpoint.reload()
+    endpoint.reload(servers={})
     for node in cluster.replicas:
         endpoint.wait_replica(node.name)

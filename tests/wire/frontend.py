@@ -256,6 +256,10 @@ class Frontend:
         """Whether anything has come that was not read."""
         return bool(self._buffer) or bool(select.select([self.socket], [], [], 0)[0])
 
+    def unfinished(self):
+        """What has come of a message whose rest has not."""
+        return self._buffer
+
     def drain(self):
         """Messages up to the end of the connection, which must come."""
         found = []
