@@ -365,7 +365,8 @@ static struct config world_config(void) {
     return c;
 }
 
-static void world_start(struct world *w, size_t workers) {
+// One worker of those that share `quota`.
+static void world_start_shared(struct world *w, struct quota *quota, size_t worker) {
     memset(w, 0, sizeof *w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
     uv_timer_init(&w->loop, &w->watchdog);
@@ -373,12 +374,13 @@ static void world_start(struct world *w, size_t workers) {
     w->config = world_config();
     fake_start(&w->fake, &w->loop);
     w->topology = world_topology(w, NODE_STATE_UP);
-    w->quota = quota_new(workers);
+    w->quota = quota;
     w->rbuf = mem_alloc(RBUF_SIZE);
     w->env = (struct server_env){.loop = &w->loop,
                                  .deadlines = w->deadlines,
                                  .config = &w->config,
                                  .stats = &w->stats,
+                                 .worker = worker,
                                  .rbuf = w->rbuf,
                                  .now_us = world_now_us,
                                  .report = world_report,
@@ -387,8 +389,9 @@ static void world_start(struct world *w, size_t workers) {
     w->pools = pools_new(&w->env, w->quota);
     pools_set_topology(w->pools, w->topology);
 }
+static inline void world_start(struct world *w, size_t workers) { world_start_shared(w, quota_new(workers), 0); }
 
-static void world_stop(struct world *w) {
+static void world_stop_shared(struct world *w) {
     if (!w->pools_gone) pools_close(w->pools, world_pools_closed, w);
     RUN_UNTIL(w, w->pools_gone);
     assert_int_equal(atomic_load(&w->topology->nodes[0].live->connections), 0);
@@ -399,9 +402,12 @@ static void world_stop(struct world *w) {
     uv_close((uv_handle_t *)&w->watchdog, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
-    quota_free(w->quota);
     topology_unref(w->topology);
     mem_free(w->rbuf);
+}
+static inline void world_stop(struct world *w) {
+    world_stop_shared(w);
+    quota_free(w->quota);
 }
 
 static struct pool *world_pool(struct world *w) { return pools_find(w->pools, &w->topology->nodes[0], "app", "web"); }
