@@ -24,7 +24,7 @@ struct database {
 
 struct databases {
     struct database *first;
-    uint32_t next_statement_id;
+    uint64_t next_statement_id;
     size_t verdict_cache_size, max_parse_length; // for those made from now on
 };
 

@@ -18,7 +18,7 @@
     X(ADVISORY_LOCK, "advisory_lock", FACT_ADVISORY_LOCK)                                                             \
     X(PREPARED, "prepared", FACT_PREPARE)                                                                             \
     X(LOAD, "load", FACT_LOAD)                                                                                        \
-    X(UNREADABLE, "unreadable", 0) /* its strings or encoding keep its statements from being understood */
+    X(UNREADABLE, "unreadable", 0) /* a statement was not understood, and may have left anything */
 
 enum pin_index {
 #define X(id, name, facts) PIN_INDEX_##id,
@@ -27,9 +27,9 @@ enum pin_index {
         PIN_COUNT
 };
 
-// The pins, a bit each, that a text with this verdict may cause. DISCARD ALL, once done, releases all.
-static inline uint32_t pins_caused(struct verdict v) {
-    uint32_t pins = v.reason == VERDICT_REASON_NONSTANDARD_STRINGS ? 1u << PIN_INDEX_UNREADABLE : 0, facts = v.facts;
+// The pins, a bit each, that texts with these facts may cause. DISCARD ALL, once done, releases all.
+static inline uint32_t pins_caused(uint32_t facts) {
+    uint32_t pins = 0;
 #define X(id, name, cause)                                                                                             \
     if (facts & (cause)) pins |= 1u << PIN_INDEX_##id;
     PINS(X)

@@ -2,6 +2,7 @@
 // router/session/prep.c: see router/session/prep.h. The two sets of names; prep_rewrite.c writes the messages.
 #include "router/session/prep.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -21,7 +22,7 @@ struct prep_name {
 
 struct prep_held {
     UT_hash_handle hh;
-    uint32_t id;
+    uint64_t id;
     struct statement *statement; // counted
     struct ilink lru;
 };
@@ -144,7 +145,7 @@ void prep_server_fini(struct prep_server *s) {
 }
 
 struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]) {
-    int n = snprintf(to, PREP_NAME_MAX, NAME_PREFIX "%u_%u", st ? st->id : 0, s->epoch);
+    int n = snprintf(to, PREP_NAME_MAX, NAME_PREFIX "%" PRIu64 "_%u", st ? st->id : 0, s->epoch);
     return span_of(to, (size_t)n);
 }
 

@@ -77,11 +77,6 @@ struct prep_rewrite {
 // of one it has not make the server answer with the error that PostgreSQL has for it.
 void prep_rewrite(struct prep_rewrite *r, struct span batch);
 
-// A statement of no text, by the name that no statement has, and the SQL that deallocates it: what a server is given in
-// place of a client's `DEALLOCATE name` when the name is one of its Parse messages.
-void prep_put_decoy(struct prep_server *s, struct buf *out);
-void prep_decoy_sql(struct prep_server *s, struct buf *sql);
-
 // An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go, and
 // what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has been
 // sent yet, and what is sent until then will be skipped as well.

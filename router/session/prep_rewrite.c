@@ -14,22 +14,11 @@
 // Messages in a batch and what the batch itself has defined so far.
 struct batch {
     struct prep_rewrite *r;
+    bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
+    char gone[256];
+    size_t gone_len;
     bool unnamed_parsed; // the unnamed statement is one of this batch, so the server's own will do
 };
-
-enum { NAME_MAX_LEN = 256 };
-
-void prep_put_decoy(struct prep_server *s, struct buf *out) {
-    char name[PREP_NAME_MAX];
-    static const uint8_t no_types[2] = {0, 0};
-    request_parse(out, prep_server_name(s, NULL, name), span_of("", 0), span_of(no_types, sizeof no_types));
-}
-
-void prep_decoy_sql(struct prep_server *s, struct buf *sql) {
-    char name[PREP_NAME_MAX];
-    struct span decoy = prep_server_name(s, NULL, name);
-    buf_printf(sql, "DEALLOCATE %.*s", (int)decoy.len, (const char *)decoy.ptr);
-}
 
 static void copy_message(struct prep_rewrite *r, const struct frame *f) {
     buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + f->payload.len);
@@ -79,33 +68,57 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
     b->unnamed_parsed = true;
 }
 
-// `DEALLOCATE name` of a statement prepared by Parse: the name goes, and the server is given something of ours to deallocate
-// instead, so that it answers as it would have.
-static bool rewrite_deallocate(struct batch *b, const struct msg_parse *m) {
-    struct prep_rewrite *r = b->r;
-    char name[NAME_MAX_LEN];
-    size_t len;
-    if (m->name.len || !prep_deallocate_name(m->query, name, sizeof name, &len)) return false;
-    if (!prep_client_find(r->client, span_of(name, len))) return false;
-    struct statement *gone = prep_client_set(r->client, span_of(name, len), NULL);
-    statement_unref(gone);
-    prep_put_decoy(r->server, r->out);
-    pipeline_push(r->due, REPLY_PARSE, REPLY_SWALLOW);
-    struct buf sql = buf_make(NAME_MAX_LEN);
-    prep_decoy_sql(r->server, &sql);
-    request_parse(r->out, span_of("", 0), buf_span(&sql), m->types);
-    buf_release(&sql);
-    pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
-    b->unnamed_parsed = true;
-    return true;
+// `DEALLOCATE name` of a statement prepared by Parse: the server does not know the name, so the batch's answers for it are
+// invented, up to the next Parse or Bind of something else.
+static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
+    if (!b->r->deallocates || m->name.len) return false;
+    if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
+    return prep_client_find(b->r->client, span_of(b->gone, b->gone_len)) != NULL;
+}
+
+static void rewrite_deallocate(struct batch *b, struct statement *st) {
+    struct reply *due = pipeline_push(b->r->due, REPLY_PARSE, REPLY_INVENT);
+    due->client_names = true;
+    due->after = st;
+    due->before = prep_client_set(b->r->client, span_of("", 0), st);
+    b->unnamed_parsed = false;
+}
+
+// True when the message belongs to a DEALLOCATE that is answered here.
+static bool is_invented(struct batch *b, const struct frame *f) {
+    struct msg_bind bind;
+    if (!b->deallocating) return false;
+    switch (f->type) {
+    case FE_BIND:
+        if (msg_bind(f->payload, &bind) && bind.statement.len) {
+            b->deallocating = false;
+            return false;
+        }
+        pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
+        return true;
+    case FE_DESCRIBE:
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        return true;
+    case FE_EXECUTE: {
+        struct statement *gone = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
+        if (gone) statement_unref(gone);
+        pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
+        return true;
+    }
+    default: return false;
+    }
 }
 
 static void rewrite_parse(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_parse m;
     if (!msg_parse(f->payload, &m)) bug("a batch holds a Parse that was not checked");
-    if (r->deallocates && rewrite_deallocate(b, &m)) return;
     struct statement *st = statements_intern(r->statements, m.query, m.types);
+    if (m.name.len == 0) b->deallocating = begins_deallocate(b, &m);
+    if (m.name.len == 0 && b->deallocating) {
+        rewrite_deallocate(b, st);
+        return;
+    }
     if (m.name.len == 0) {
         rewrite_parse_unnamed(b, f, st);
         return;
@@ -204,6 +217,7 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
 }
 
 static void rewrite_message(struct batch *b, const struct frame *f) {
+    if (is_invented(b, f)) return;
     switch (f->type) {
     case FE_PARSE: rewrite_parse(b, f); return;
     case FE_BIND: rewrite_bind(b, f); return;

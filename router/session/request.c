@@ -12,11 +12,45 @@ static enum request_result bad_message(struct fault *f, const char *name) {
 
 static void join(struct request *r, struct verdict v) { r->verdict = verdict_join(r->verdict, v); }
 
+static bool has_word(struct span sql, const char *word) {
+    size_t n = strlen(word);
+    for (size_t i = 0; i + n <= sql.len; i++)
+        if ((sql.ptr[i] | 0x20) == word[0] && strncasecmp((const char *)sql.ptr + i, word, n) == 0) return true;
+    return false;
+}
+
+// A text that was not parsed for its length or depth, but by the look of it is one plain statement on data: bulk inserts are.
+// A semicolon or a suspicious word anywhere, be it in a literal, and it is not plain.
+static bool looks_plain(struct span sql) {
+    static const char *const firsts[] = {"insert", "update", "delete", "select", "with", "values", "merge"};
+    static const char *const suspects[] = {"set_config", "advisory", "temp", "dblink", "pgsteer_"};
+    size_t start = 0;
+    bool plain = false;
+    while (start < sql.len && strchr(" \t\r\n(", sql.ptr[start])) start++;
+    while (sql.len && strchr(" \t\r\n;", sql.ptr[sql.len - 1])) sql.len--;
+    for (size_t i = 0; i < countof(firsts); i++) {
+        size_t n = strlen(firsts[i]);
+        plain |= sql.len - start > n && strncasecmp((const char *)sql.ptr + start, firsts[i], n) == 0;
+    }
+    for (size_t i = 0; plain && i < countof(suspects); i++) plain = !has_word(sql, suspects[i]);
+    return plain && !memchr(sql.ptr, ';', sql.len);
+}
+
+// What the verdict of one text does not say of it.
+static void note_text(struct request *r, struct verdict v, struct span sql) {
+    bool long_ = v.reason == VERDICT_REASON_TOO_LONG || v.reason == VERDICT_REASON_TOO_DEEP;
+    if (v.reason == VERDICT_REASON_SYNTAX || v.reason == VERDICT_REASON_NONSTANDARD_STRINGS) r->unreadable = true;
+    if (long_ && !looks_plain(sql)) r->unreadable = true;
+    if ((v.facts & (FACT_EXECUTE | FACT_DEALLOCATE | FACT_PREPARE)) && has_word(sql, "pgsteer_")) r->names_ours = true;
+}
+
 static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload,
                                       struct fault *f) {
     struct span sql;
     if (!msg_query(payload, &sql)) return bad_message(f, "Query");
     r->verdict = database_verdict(ctx->database, sql, ctx->conforming);
+    r->runs = true;
+    note_text(r, r->verdict, sql);
     return REQUEST_READY;
 }
 
@@ -25,7 +59,10 @@ static void scan_use(struct request *r, const struct request_context *ctx, struc
     if (name.len == 0 && r->parses_unnamed) return; // its Parse was scanned
     r->old_name = true;
     struct statement *s = prep_client_find(ctx->names, name);
-    if (s) join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
+    if (!s) return;
+    struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
+    note_text(r, v, s->query);
+    join(r, v);
 }
 
 static enum request_result scan_parse(struct request *r, const struct request_context *ctx, struct span payload,
@@ -35,7 +72,9 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     if (m.name.len == 0) r->parses_unnamed = true;
     else r->changes_names = true;
     struct statement *s = statements_intern(ctx->database->statements, m.query, m.types);
-    join(r, database_statement_verdict(ctx->database, s, ctx->conforming));
+    struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
+    note_text(r, v, s->query);
+    join(r, v);
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);
     bool free_name = m.name.len == 0 || (r->parses++ == 0 && !taken);
@@ -57,7 +96,7 @@ static enum request_result scan_bind(struct request *r, const struct request_con
 static enum request_result scan_execute(struct request *r, struct span payload, struct fault *f) {
     struct msg_execute m;
     if (!msg_execute(payload, &m)) return bad_message(f, "Execute");
-    r->executes = true;
+    r->executes = r->runs = true;
     if (!r->binds_portal) r->old_portal = true;
     return REQUEST_MORE;
 }
@@ -118,7 +157,10 @@ static enum request_result too_long(struct fault *f, const struct frame *frame) 
 static bool scan_partial(struct request *r, const struct request_context *ctx, const struct frame *frame) {
     struct msg_bind m;
     switch (frame->type) {
-    case FE_QUERY: r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_TOO_LONG}; break;
+    case FE_QUERY:
+        r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_TOO_LONG};
+        r->unreadable = r->runs = true;
+        break;
     case FE_BIND: // its names come first; one that does not show them in so many bytes is waited for, and then refused
         if (!msg_bind(frame->payload, &m)) return false;
         scan_use(r, ctx, m.statement);
@@ -135,6 +177,13 @@ static bool scan_partial(struct request *r, const struct request_context *ctx, c
     return true;
 }
 
+// Two names of any sense fit in so many bytes.
+enum { REQUEST_NAMES_MAX = 64 * 1024 };
+static bool names_are_here(const struct frame *frame) {
+    struct msg_bind m;
+    return msg_bind(frame->payload, &m);
+}
+
 // COPY data is passed on as it comes; a message that is not here in full is waited for only within the bound.
 static enum request_result scan_incomplete(struct request *r, const struct request_context *ctx,
                                            const struct frame *frame, struct fault *f) {
@@ -142,6 +191,7 @@ static enum request_result scan_incomplete(struct request *r, const struct reque
     if (frame->type == 0) return copying ? REQUEST_READY : REQUEST_MORE;
     if (frame->type == FE_PARSE && frame->total > REQUEST_PARSE_MAX) return too_long(f, frame);
     if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
+    if (frame->type == FE_BIND && frame->payload.len > REQUEST_NAMES_MAX && !names_are_here(frame)) return bad_message(f, "Bind");
     bool large = frame->type == FE_COPY_DATA || frame->total > ctx->max_held;
     if (large && scan_partial(r, ctx, frame)) return REQUEST_READY;
     return copying ? REQUEST_READY : REQUEST_MORE;
@@ -184,6 +234,10 @@ enum request_result request_scan(struct request *r, const struct request_context
         struct frame frame;
         enum wire_result w = frame_next(FRAME_FROM_CLIENT, span_from(in, r->len), &frame, f);
         if (w == WIRE_BAD) return REQUEST_BAD;
+        if (frame.type == FE_PASSWORD) { // good only during the login
+            fault_set(f, "08P01", "invalid frontend message type %d", FE_PASSWORD);
+            return REQUEST_BAD;
+        }
         if (is_other_kind(r, frame.type)) return cut_before(r);
         if (w == WIRE_MORE) return scan_incomplete(r, ctx, &frame, f);
         enum request_result got = scan_complete(r, ctx, &frame, f);

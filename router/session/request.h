@@ -33,6 +33,9 @@ struct request {
     bool old_name;          // uses a statement that it does not parse
     bool server_needed;     // not just Close, Parse of what a server has parsed before, and Sync
     bool too_many_names;    // a Parse would give the client more names than it may have
+    bool unreadable;        // it could not be understood, and might leave any state behind
+    bool names_ours;        // SQL that speaks of a prepared statement by a name of ours
+    bool runs;              // a Query, or a batch with an Execute
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;

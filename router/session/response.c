@@ -29,7 +29,7 @@ void response_fini(struct response *x) {
 
 void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
-    x->drop = x->learn = x->settings_failed = x->failed = false;
+    x->drop = x->learn = x->settings_failed = x->failed = x->show_parameters = false;
 }
 
 // What goes out.
@@ -47,13 +47,18 @@ static void forget_all(struct response_out *o) {
 
 static bool send_all(struct response *x) {
     struct response_out *o = x->out;
-    end_run(o);
+    struct iovec iov[RESPONSE_IOV];
     bool ok = true;
+    end_run(o);
+    // What is shared is empty before anything is sent: a client that is found to be gone sets another session going.
+    int n = o->n_iov;
+    memcpy(iov, o->iov, (size_t)n * sizeof *iov);
+    o->n_iov = 0;
     if (x->holding)
-        for (int i = 0; i < o->n_iov; i++) buf_put(&x->held, o->iov[i].iov_base, o->iov[i].iov_len);
-    else if (o->n_iov)
-        ok = x->ops->send(x->arg, o->iov, o->n_iov);
-    forget_all(o);
+        for (int i = 0; i < n; i++) buf_put(&x->held, iov[i].iov_base, iov[i].iov_len);
+    else if (n)
+        ok = x->ops->send(x->arg, iov, n);
+    buf_clear(&o->scratch);
     return ok;
 }
 
@@ -85,15 +90,30 @@ static bool forward(struct response *x, const uint8_t *p, size_t n) {
     return true;
 }
 
-static const uint8_t invented_parse[] = {BE_PARSE_COMPLETE, 0, 0, 0, 4};
-static const uint8_t invented_close[] = {BE_CLOSE_COMPLETE, 0, 0, 0, 4};
+// What an invented answer says. A Parse or Close of a name needs no server; nor does a DEALLOCATE of such a name, step by step.
+static struct span invented(const struct reply *due) {
+    static const uint8_t parse[] = {BE_PARSE_COMPLETE, 0, 0, 0, 4}, bind[] = {BE_BIND_COMPLETE, 0, 0, 0, 4},
+                         close[] = {BE_CLOSE_COMPLETE, 0, 0, 0, 4},
+                         describe[] = {BE_PARAMETER_DESCRIPTION, 0, 0, 0, 6, 0, 0, BE_NO_DATA, 0, 0, 0, 4},
+                         execute[] = "C\0\0\0\017DEALLOCATE";
+    switch ((enum reply_kind)due->kind) {
+    case REPLY_PARSE: return span_of(parse, sizeof parse);
+    case REPLY_BIND: return span_of(bind, sizeof bind);
+    case REPLY_CLOSE: return span_of(close, sizeof close);
+    case REPLY_DESCRIBE: return due->portal_describe ? span_of(describe + 7, 5) : span_of(describe, sizeof describe);
+    case REPLY_EXECUTE: return span_of(execute, sizeof execute);
+    case REPLY_QUERY:
+    case REPLY_SYNC: break;
+    }
+    bug("an answer that cannot be invented");
+}
 
 // Answers that are ours, as far as nothing of the server's is due before them.
 static bool invent(struct response *x, struct server *s) {
     for (struct reply *due; (due = pipeline_head(&s->replies)) && due->action == REPLY_INVENT;) {
-        const uint8_t *bytes = due->kind == REPLY_PARSE ? invented_parse : invented_close;
+        struct span bytes = invented(due);
         pipeline_pop(&s->replies);
-        if (!forward(x, bytes, sizeof invented_parse)) return false;
+        if (!forward(x, bytes.ptr, bytes.len)) return false;
     }
     return true;
 }
@@ -208,8 +228,9 @@ static enum response_result on_parameter(struct response *x, struct server *s, c
                                          bool swallow, struct fault *f) {
     struct span name, value;
     if (!msg_parameter_status(frame->payload, &name, &value)) return broke(f, "malformed", frame->type);
-    if (!server_note_parameter(s, name, value) || swallow) return RESPONSE_OK;
+    if (!server_note_parameter(s, name, value)) return RESPONSE_OK;
     x->ops->parameter(x->arg, name, value);
+    if (swallow && !x->show_parameters) return RESPONSE_OK;
     return forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total) ? RESPONSE_OK : RESPONSE_STOP;
 }
 

@@ -55,6 +55,7 @@ struct response {
     struct prep_client *names;
     bool rerunnable;      // what is due could be run again elsewhere: keep back what comes before the first row
     bool drop;            // swallow everything
+    bool show_parameters; // what a swallowed Query changes of the parameters is for the client all the same
     bool notifications;   // NotificationResponse is for this client
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results

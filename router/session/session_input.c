@@ -14,6 +14,7 @@
 
 // Facts whose effect on the session is known only when the server has answered.
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL | FACT_RESET_ALL };
+#define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.
 
@@ -36,6 +37,7 @@ static size_t take_tail(struct session *s, struct span in) {
         send_server(s, &iov, 1);
     }
     s->tail -= (uint32_t)n;
+    if (!s->tail && !s->tail_discard && !s->due) session_settle(s); // its answer came before its end
     return n;
 }
 
@@ -70,6 +72,10 @@ static size_t take_skipped(struct session *s, struct span in) {
     struct frame frame;
     struct fault f;
     enum wire_result w = frame_next(FRAME_FROM_CLIENT, in, &frame, &f);
+    if (w != WIRE_BAD && frame.type == FE_PASSWORD) {
+        fault_set(&f, "08P01", "invalid frontend message type %d", FE_PASSWORD);
+        w = WIRE_BAD;
+    }
     if (w == WIRE_BAD) client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
     if (w == WIRE_BAD || !frame.type) return 0;
     if (frame.type == FE_TERMINATE) {
@@ -98,12 +104,13 @@ static struct statement *deallocated(const struct session *s, struct span unit, 
     return prep_client_find(&s->names, span_of(name, *len));
 }
 
+// Nothing is due. Within a transaction a DEALLOCATE is answered here too, unless it has failed: then the server says so.
 static bool is_local(const struct session *s, struct span unit) {
     const struct request *r = &s->request;
     char name[256];
     size_t len;
-    if (s->server || s->pins) return false;
-    if (r->kind == REQUEST_BATCH) return !r->server_needed && !r->stream;
+    if (s->server && s->server->tx_status == PROTO_TX_FAILED) return false;
+    if (r->kind == REQUEST_BATCH) return !s->server && !s->pins && !r->server_needed && !r->stream;
     return deallocated(s, unit, name, sizeof name, &len) != NULL;
 }
 
@@ -143,7 +150,7 @@ static void answer_local(struct session *s, struct span unit) {
     if (deallocated(s, unit, name, sizeof name, &len)) {
         forget_name(s, span_of(name, len));
         reply_command_complete(out, "DEALLOCATE");
-        reply_ready(out, PROTO_TX_IDLE);
+        reply_ready(out, s->server ? s->server->tx_status : PROTO_TX_IDLE);
     } else {
         answer_names(s, unit, out);
         if (s->request.synced) reply_ready(out, PROTO_TX_IDLE);
@@ -159,7 +166,9 @@ static void answer_refusal(struct session *s) {
     mem_free(s->refusal);
     s->refusal = NULL;
     bool whole = r->kind != REQUEST_BATCH || r->synced;
-    if (whole) reply_ready(out, PROTO_TX_IDLE);
+    // What follows a BEGIN that was refused must not run outside a transaction: it is as if the transaction had failed.
+    if (r->verdict.facts & FACT_BEGIN) s->lost_tx = s->lost_told = true;
+    if (whole) reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     else s->skipping = true;
     s->parked_us = 0;
     discard_tail(s, r->tail);
@@ -168,48 +177,28 @@ static void answer_refusal(struct session *s) {
 
 // Writing a unit in the server's words.
 
-static void put_settings(struct session *s, struct buf *out) {
+// What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where currval
+// is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong ones. True when
+// something was sent.
+static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
-    if (sv->settings == s->settings || sv->tx_status != PROTO_TX_IDLE) return;
-    struct buf sql = buf_make(SIZE_MAX / 2);
+    bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
+                     (s->session_mode || s->database->sequence_state) && !s->pins;
+    if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
+    struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
+    if (sequences) buf_printf(&sql, "DISCARD SEQUENCES;");
     settings_change_sql(sv->settings, s->settings, &sql);
+    buf_clear(out);
     request_query(out, buf_span(&sql));
     buf_release(&sql);
+    response_start(&s->response, false);
+    s->response.show_parameters = s->prelude_shown;
     pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
-    settings_ref(s->settings);
-    settings_unref(sv->settings);
-    sv->settings = s->settings;
+    s->prelude_due = true;
+    if (sequences) sv->sequence_user = 0;
     stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
-}
-
-// currval and lastval tell of the connection's last nextval, whoever did it. Where they are in use, a connection forgets
-// its sequences before another client's transaction begins on it.
-static void put_discard_sequences(struct session *s, struct buf *out) {
-    struct server *sv = s->server;
-    s->foreign_sequences = sv->sequence_user && sv->sequence_user != s->client.id;
-    if (!s->foreign_sequences || !s->database->sequence_state || sv->tx_status != PROTO_TX_IDLE) return;
-    request_query(out, span_str("DISCARD SEQUENCES"));
-    pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
-    sv->sequence_user = 0;
-    s->foreign_sequences = false;
-}
-
-// A DEALLOCATE of what is not there by that name on the server: it gets something of ours to deallocate. In a failed
-// transaction it answers an error all the same, and the name stays.
-static bool put_deallocate(struct session *s, struct span unit, struct buf *out) {
-    char name[256];
-    size_t len;
-    struct server *sv = s->server;
-    if (sv->tx_status == PROTO_TX_FAILED || !deallocated(s, unit, name, sizeof name, &len)) return false;
-    forget_name(s, span_of(name, len));
-    prep_put_decoy(&sv->prepared, out);
-    request_sync(out);
-    pipeline_push(&sv->replies, REPLY_PARSE, REPLY_SWALLOW);
-    pipeline_push(&sv->replies, REPLY_SYNC, REPLY_SWALLOW);
-    struct buf sql = buf_make(SIZE_MAX / 2);
-    prep_decoy_sql(&sv->prepared, &sql);
-    request_query(out, buf_span(&sql));
-    buf_release(&sql);
+    struct iovec iov = {out->data, buf_len(out)};
+    send_server(s, &iov, 1);
     return true;
 }
 
@@ -222,7 +211,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .due = &s->server->replies,
         .out = out,
         .again = s->again > 0,
-        .deallocates = (r->verdict.facts & FACT_DEALLOCATE) != 0,
+        .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
@@ -230,23 +219,36 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
 }
 
+static bool may_write(const struct session *s) {
+    const struct request *r = &s->request;
+    bool runs_hidden = (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
+    return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
+           r->kind == REQUEST_FUNCTION || s->again > 0; // a replica may have refused it for writing
+}
+
+// Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
+static void note_sequences(struct server *sv, uint64_t client) {
+    sv->sequence_user = !sv->sequence_user || sv->sequence_user == client ? client : SEQUENCES_OF_SEVERAL;
+}
+
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s) {
     const struct request *r = &s->request;
-    uint32_t facts = r->verdict.facts, caused = pins_caused(r->verdict);
+    uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
+    if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
+    if ((facts & FACT_RESET) && s->settings) caused |= 1u << PIN_INDEX_SET; // of what the start-up packet set, perhaps
+    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
+        s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
+    if (facts & FACT_CALL) s->server->dirty = true; // whatever they set, nobody else may meet
+    if (facts & FACT_BEGIN) s->tx_beginning = true;
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
     if (facts & FACT_END) s->tx_ending = true;
-    if (facts & FACT_COPY_IN) s->copy_due = true;
+    if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
-    bool runs_hidden = (facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
-    if (r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-        r->kind == REQUEST_FUNCTION) {
-        s->tx_wrote = true;
-        s->server->sequence_user = s->client.id;
-    }
+    if (may_write(s)) note_sequences(s->server, s->client.id);
     if (facts & FACT_DDL) {
         statements_disprove(s->database->statements);
         s->env->refresh_database(s->env->arg, s->database->name);
@@ -257,7 +259,7 @@ static void note_exchange(struct session *s, struct span unit) {
     struct pipeline *p = &s->server->replies;
     struct reply *due = pipeline_at(p, p->count - 1);
     due->counted = true;
-    due->wrote = s->request.verdict.kind != VERDICT_READ;
+    due->wrote = may_write(s);
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
@@ -273,8 +275,8 @@ static void put_unit(struct session *s, struct span unit, struct buf *out, struc
         put_batch(s, unit, out);
         s->open = !r->synced && !s->flush_due;
     } else {
-        if (!put_deallocate(s, unit, out)) *raw = unit;
-        forget_name(s, span_of("", 0)); // PostgreSQL drops the unnamed statement at a simple Query
+        *raw = unit;
+        if (r->kind == REQUEST_QUERY) forget_name(s, span_of("", 0)); // as PostgreSQL does
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
     if (!s->open) note_exchange(s, unit);
@@ -288,8 +290,6 @@ static void send_unit(struct session *s, struct span unit) {
     bool first = s->due == 0 && !s->open;
     if (first) {
         response_start(&s->response, s->on_replica);
-        put_settings(s, out);
-        if (!s->on_replica && s->server->tx_status == PROTO_TX_IDLE) put_discard_sequences(s, out);
         s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
     }
     note_facts(s);
@@ -321,11 +321,13 @@ static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
     // The names that answers still due may take back, or a DEALLOCATE whose transaction's state is not known yet.
-    if (r->old_name || (r->verdict.facts & FACT_DEALLOCATE)) return PLACE_LATER;
+    if (r->old_name || r->names_ours || (r->verdict.facts & (FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE)))
+        return PLACE_LATER;
+    if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
         bool same = r->verdict.kind == VERDICT_READ && !r->stream && !r->old_portal && !r->changes_names &&
-                    !(r->flushed && r->executes) && r->kind != REQUEST_FUNCTION;
+                    r->kind != REQUEST_FUNCTION && (r->kind != REQUEST_BATCH || r->synced);
         if (!fits || !same || s->again) return PLACE_LATER;
     }
     s->reason = ROUTE_REASON_PIPELINED;
@@ -353,12 +355,17 @@ static enum place refuse_names(struct session *s) {
     return refuse(s, STAT_ERROR_LIMIT, &f);
 }
 
+static enum place refuse_our_names(struct session *s) {
+    struct fault f;
+    fault_set(&f, "42939", "names of prepared statements that begin with \"pgsteer_\" are reserved");
+    return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
+}
+
 // currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is known
 // that this database's clients use them: an error then, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
     struct fault f;
     bool in_transaction = s->server != NULL;
-    s->database->sequence_state = true;
     fault_set(&f, "0A000", in_transaction ? "currval and lastval were not expected on this connection"
                                           : "currval and lastval outside a transaction are not supported in transaction pooling");
     fault_hint(&f, in_transaction ? "Try again: they work from now on."
@@ -367,33 +374,40 @@ static enum place refuse_sequence_state(struct session *s) {
 }
 
 static bool sequence_state_is_lost(const struct session *s) {
-    if (!(s->request.verdict.facts & FACT_SEQUENCE_STATE) || s->pins || s->session_mode) return false;
-    bool begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
-    return s->server ? s->foreign_sequences : !begins;
+    uint32_t facts = s->request.verdict.facts;
+    const struct server *sv = s->server ? s->server : s->held;
+    if (!(facts & FACT_SEQUENCE_STATE)) return false;
+    bool before = s->database->sequence_state;
+    s->database->sequence_state = true; // from the next unit that finds a connection on
+    // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
+    // client must be the only one whose sequences the connection knows.
+    if (!sv) return !(facts & FACT_BEGIN);
+    if (s->claimed && before) return false;
+    return sv->sequence_user && sv->sequence_user != s->client.id;
 }
 
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
     if (s->request.too_many_names) return refuse_names(s);
+    if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
     if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
     if (s->open) return PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
+    if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
         s->reason = ROUTE_REASON_IN_TRANSACTION;
         return PLACE_HERE;
     }
-    if (is_local(s, unit)) return PLACE_LOCAL;
     return s->server ? PLACE_HERE : PLACE_FIND;
 }
 
 static void unit_taken(struct session *s, size_t len) {
     s->again -= MIN_OF(s->again, len);
-    if (!s->again) s->avoid = 0;
     s->ready = false;
     request_reset(&s->request);
 }
@@ -420,9 +434,10 @@ static size_t take_copy(struct session *s, struct span unit) {
 // 0 when the unit has to wait.
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
-        client_close(&s->client);
+        if (!s->due) client_close(&s->client); // what was sent before it is finished first
         return 0;
     }
+    if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
     if (s->request.kind == REQUEST_COPY) return take_copy(s, unit);
     enum place where = place(s, unit);
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
@@ -431,6 +446,8 @@ static size_t take_unit(struct session *s, struct span unit) {
         if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
+    s->claimed = false;
     s->parked_us = 0;
     if (where == PLACE_LOCAL) answer_local(s, unit);
     else if (where == PLACE_REFUSED) answer_refusal(s);
@@ -463,6 +480,7 @@ static size_t take(struct session *s, struct span in) {
     if (s->tail) return take_tail(s, in);
     if (s->skipping) return take_skipped(s, in);
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
+    if (client_unsent(&s->client) > SESSION_HIGH_WATER) return 0; // it does not read what it asked for
     if (!s->ready && !scan(s, in)) return 0;
     return take_unit(s, span_first(in, s->request.len));
 }

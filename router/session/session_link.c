@@ -28,8 +28,10 @@ static void give_credentials(struct session *s, struct pool *p) {
 
 static void linked(struct session *s, struct server *sv) {
     s->server = sv;
+    s->claimed = !session_is_login(s);
+    s->balanced = s->node < ROUTE_NODES_MAX;
     session_set_state(s, SESSION_LINKED);
-    if (s->node < ROUTE_NODES_MAX) s->env->balance.in_flight[s->node]++;
+    if (s->balanced) s->env->balance.in_flight[s->node]++;
 }
 
 void session_park(struct session *s) {
@@ -39,7 +41,7 @@ void session_park(struct session *s) {
 
 static void acquire(struct session *s, int node, bool replica) {
     struct session_env *env = s->env;
-    struct pool *p = pools_find(env->pools, &env->topology->nodes[node], s->database->name, s->client.user);
+    struct pool *p = pools_find(env->pools, &env->topology->nodes[node], s->client.database, s->client.user);
     if (session_is_login(s) || !pool_credentials(p)) give_credentials(s, p);
     s->node = (uint8_t)node;
     s->on_replica = replica;
@@ -137,7 +139,9 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
         client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, f);
         return;
     }
-    avoid_server(s);
+    // What a server says to this user's login is no reason for others to avoid it.
+    if (refused && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
+    else avoid_server(s);
     if (login) session_login_retry(s);
     else session_resume(s);
 }
@@ -189,7 +193,8 @@ void session_refuse(struct session *s, const struct fault *f) {
 // Giving it back.
 
 static void leave_balance(struct session *s) {
-    if (s->node < ROUTE_NODES_MAX && s->env->balance.in_flight[s->node]) s->env->balance.in_flight[s->node]--;
+    if (s->balanced && s->node < ROUTE_NODES_MAX) s->env->balance.in_flight[s->node]--;
+    s->balanced = false;
     s->node = ROUTE_NODES_MAX;
 }
 
@@ -206,6 +211,7 @@ void session_unlink(struct session *s) {
         if (response_is_clean(&s->response)) pool_put(sv);
         else pool_discard(sv, "bytes were left over");
     }
+    response_fini(&s->response);
     s->on_replica = false;
 }
 
@@ -215,8 +221,10 @@ void session_drop_servers(struct session *s) {
     leave_balance(s);
     s->server = s->held = NULL;
     if (sv) {
-        bool busy = s->due || s->open || !pipeline_is_empty(&sv->replies);
-        if (busy) pool_cancel_backend(sv); // nobody waits for the answer any more
+        bool busy = s->due || s->open || s->tail || !pipeline_is_empty(&sv->replies);
+        // Nobody waits for the answer any more, unless the client said Terminate: then what it sent before is finished.
+        bool terminated = s->ready && s->request.kind == REQUEST_TERMINATE;
+        if (busy && !terminated) pool_cancel_backend(sv);
         bool clean = !busy && !s->pins && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
         if (clean) pool_put(sv);
         else pool_discard(sv, NULL);
@@ -240,7 +248,13 @@ static void undo_names(struct session *s, struct server *sv) {
 void session_run_again(struct session *s, bool anywhere) {
     stats_add(s->env->stats, STAT_RERUNS, 1);
     response_start(&s->response, false);
+    if (s->tail) { // a message that nobody wants is still coming, and what is sent again would be taken for it
+        session_fail(s, STAT_ERROR_SERVER_LOST, "08006", "the connection to the server was lost");
+        return;
+    }
+    s->reruns++;
     s->due = 0;
+    s->claimed = s->prelude_due = s->tx_beginning = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
     s->tx_ending = false;
@@ -258,24 +272,40 @@ static bool survives(const struct session *s) {
     return !s->pins && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
 }
 
+// What was under way when the connection was lost.
+struct loss {
+    uint32_t due;
+    bool in_transaction, ending, flush; // flush: the one exchange was a Flush, and the client has sent no Sync
+};
+
+static struct loss loss_of(const struct session *s, const struct server *sv) {
+    return (struct loss){.due = s->due,
+                         .in_transaction = sv->tx_status != PROTO_TX_IDLE || s->tx_beginning,
+                         .ending = s->tx_ending,
+                         .flush = s->flush_due};
+}
+
 // One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is lost,
 // unless its end was under way: then it is over, one way or the other.
-static void answer_lost(struct session *s, uint32_t due, bool in_transaction, bool ending, struct fault *f) {
+static void answer_lost(struct session *s, const struct loss *l, struct fault *f) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    if (in_transaction && ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
-    s->lost_tx = in_transaction && !ending;
-    s->lost_told = due > 0;
-    for (uint32_t i = 0; i < due; i++) {
+    if (l->in_transaction && l->ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
+    s->lost_tx = l->in_transaction && !l->ending;
+    s->lost_told = l->due > 0;
+    for (uint32_t i = 0; i < l->due; i++) {
         reply_error(out, false, f);
-        reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+        if (!l->flush) reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     }
-    if (due && !session_send_client(s, buf_span(out))) return;
+    if (l->flush) s->skipping = true;
+    if (l->due && !session_send_client(s, buf_span(out))) return;
     session_settle(s);
 }
 
 static void forget_due(struct session *s) {
+    if (s->due && (s->tx_wrote || !s->on_replica)) s->last_write_us = uv_hrtime() / 1000 + 1; // it may have been done
     s->due = 0;
+    s->claimed = s->prelude_due = s->tx_beginning = false;
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
@@ -300,9 +330,13 @@ static void let_go(struct session *s, struct server *sv, const struct fault *why
 
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
     struct session_env *env = s->env;
-    bool rerun = s->on_replica && response_can_rerun(&s->response), alive = survives(s);
-    bool in_transaction = sv->tx_status != PROTO_TX_IDLE, ending = s->tx_ending;
-    uint32_t due = s->due;
+    if (sv != s->server && !s->pins) { // kept for later, and nothing on it was the session's
+        s->held = NULL;
+        pool_discard(sv, f->text);
+        return;
+    }
+    bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns == 0, alive = survives(s);
+    struct loss loss = loss_of(s, sv);
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);
@@ -316,7 +350,7 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         session_run_again(s, true);
     } else {
         forget_due(s);
-        if (alive) answer_lost(s, due, in_transaction, ending, &lost);
+        if (alive) answer_lost(s, &loss, &lost);
         else client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
     }
 }

@@ -23,13 +23,16 @@ static bool on_send(void *arg, const struct iovec *iov, int n) {
 
 // A client that reads slowly stops the server, not the router.
 static void hold_server_back(struct session *s) {
-    if (s->server && client_unsent(&s->client) > SESSION_HIGH_WATER) stream_pause(&s->server->stream);
+    struct server *sv = s->server ? s->server : s->held;
+    if (sv && client_unsent(&s->client) > SESSION_HIGH_WATER) stream_pause(&sv->stream);
 }
 
 void session_client_drained(void *owner, struct client *c) {
     struct session *s = owner;
     (void)c;
-    if (s->server) stream_resume(&s->server->stream);
+    struct server *sv = s->server ? s->server : s->held;
+    if (sv) stream_resume(&sv->stream);
+    session_resume(s);
 }
 
 // Answered.
@@ -48,7 +51,9 @@ static void settle_facts(struct session *s, char tx_status) {
     uint32_t facts = s->settling;
     s->settling = 0;
     if (s->response.failed) {
-        if (facts & (FACT_RESET_ALL | FACT_DISCARD_ALL)) sv->dirty = true; // which part of it was done is not known
+        // Which part of it was done is not known. What was not even SQL has done nothing.
+        if (facts & ~SESSION_SETTLING_SYNTAX) sv->dirty = true;
+        else if (tx_status == PROTO_TX_IDLE) unpin(s);
         return;
     }
     if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
@@ -56,11 +61,12 @@ static void settle_facts(struct session *s, char tx_status) {
         prep_server_forget_all(&sv->prepared);
     }
     if (facts & (FACT_DISCARD_ALL | FACT_RESET_ALL)) {
-        if (tx_status != PROTO_TX_IDLE) {
-            sv->dirty = true; // a rollback may bring them back
-        } else {
+        // A rollback may bring them back; and some outlive it.
+        if (tx_status != PROTO_TX_IDLE || settings_outlive_reset_all(sv->settings)) sv->dirty = true;
+        if (tx_status == PROTO_TX_IDLE) {
             settings_unref(sv->settings);
             sv->settings = NULL;
+            s->prelude_shown = true;
         }
     }
     if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) unpin(s);
@@ -77,7 +83,10 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
         s->flush_due = false;
         s->skipping = s->response.failed; // until the client's own Sync
     }
+    s->tx_beginning = false;
     if (!s->response.drop) {
+        s->reruns = 0;
+        s->avoid = 0;
         buf_consume(&s->journal, due->journal);
         stats_add(stats, STAT_EXCHANGES, 1);
         if (tx_status == PROTO_TX_IDLE) stats_add(stats, STAT_TRANSACTIONS, 1);
@@ -85,6 +94,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
                       s->env->server.now_us(s->env->server.arg) - due->started_us);
     }
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
+    if (due->wrote) s->tx_wrote = true;
     if (s->tx_wrote) s->last_write_us = uv_hrtime() / 1000 + 1;
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
     if (s->settling) settle_facts(s, tx_status);
@@ -153,7 +163,8 @@ static void learn(struct session *s) {
 
 static bool is_over(const struct session *s) {
     const struct server *sv = s->server;
-    return sv && !s->due && !s->open && pipeline_is_empty(&sv->replies) && sv->tx_status == PROTO_TX_IDLE;
+    bool sending = s->claimed || (s->tail && !s->tail_discard); // a unit is about to be sent, or half of one has been
+    return sv && !sending && !s->due && !s->open && pipeline_is_empty(&sv->replies) && sv->tx_status == PROTO_TX_IDLE;
 }
 
 static void on_idle_timeout(struct deadline *d) {
@@ -191,8 +202,19 @@ void session_settle(struct session *s) {
     session_resume(s);
 }
 
+// The client's settings are in force, and the unit that waits for them can go.
+static void prelude_done(struct session *s) {
+    struct server *sv = s->server;
+    settings_ref(s->settings);
+    settings_unref(sv->settings);
+    sv->settings = s->settings;
+    s->prelude_due = s->prelude_shown = false; // `claimed` stays until the unit is sent
+    session_resume(s);
+}
+
 static void settings_were_refused(struct session *s) {
     struct fault f;
+    s->server->dirty = true;
     fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
@@ -200,6 +222,7 @@ static void settings_were_refused(struct session *s) {
 static void after_read(struct session *s) {
     if (session_is_login(s)) session_login_replied(s);
     else if (s->response.settings_failed) settings_were_refused(s);
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies)) prelude_done(s);
     else session_settle(s);
 }
 

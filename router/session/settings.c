@@ -94,6 +94,16 @@ void settings_unref(struct settings *s) {
     mem_free(s);
 }
 
+bool settings_outlive_reset_all(const struct settings *s) {
+    static const char *const names[] = {"role", "session_authorization", "seed"};
+    struct cursor c = cursor_of(s ? span_of(s->pairs, s->len) : span_of("", 0));
+    struct pair p;
+    while (next_pair(&c, &p))
+        for (size_t i = 0; i < countof(names); i++)
+            if (strcasecmp((const char *)p.name.ptr, names[i]) == 0) return true;
+    return false;
+}
+
 // A string constant that means the same whatever standard_conforming_strings says.
 static void put_literal(struct buf *sql, struct span text) {
     buf_put(sql, "E'", 2);
@@ -106,7 +116,8 @@ static void put_literal(struct buf *sql, struct span text) {
 
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
     if (from == to) return;
-    if (from) buf_printf(sql, "RESET ALL;");
+    // RESET ALL leaves the role and the session's user as they are.
+    if (from) buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
     if (!to) return;
     struct cursor c = cursor_of(span_of(to->pairs, to->len));
     struct pair p;

@@ -22,6 +22,9 @@ struct settings *settings_intern(struct settings_table *t, struct span pairs);
 void settings_ref(struct settings *s);   // NULL is fine
 void settings_unref(struct settings *s); // NULL is fine
 
+// True when RESET ALL would not undo all of them (GUC_NO_RESET_ALL in PostgreSQL's guc.c).
+bool settings_outlive_reset_all(const struct settings *s);
+
 // The statements that turn a connection with settings `from` into one with `to` (either may be NULL), appended to `sql`.
 // Names and values are quoted for any server encoding and standard_conforming_strings; nothing when they are the same.
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql);

@@ -10,13 +10,13 @@ struct statements {
     struct statement **slots; // chained
     size_t n_slots, count;    // n_slots is a power of two
     struct ilist idle;        // refs == 0, oldest first
-    size_t max_idle;
-    uint32_t *next_id;
+    size_t max_idle, idle_bytes;
+    uint64_t *next_id;
 };
 
-enum { STATEMENTS_FIRST_SLOTS = 64 };
+enum { STATEMENTS_FIRST_SLOTS = 64, STATEMENTS_IDLE_BYTES_MAX = 8 * 1024 * 1024 };
 
-struct statements *statements_new(uint32_t *next_id, size_t max_idle) {
+struct statements *statements_new(uint64_t *next_id, size_t max_idle) {
     struct statements *t = mem_new(struct statements);
     t->n_slots = STATEMENTS_FIRST_SLOTS;
     t->slots = mem_array(t->n_slots, struct statement *);
@@ -91,7 +91,9 @@ struct statement *statements_intern(struct statements *t, struct span query, str
 }
 
 void statement_ref(struct statement *s) {
-    if (s->refs++ == 0) ilist_remove(&s->table->idle, &s->idle);
+    if (s->refs++ > 0) return;
+    ilist_remove(&s->table->idle, &s->idle);
+    s->table->idle_bytes -= s->query.len + s->types.len;
 }
 
 void statement_unref(struct statement *s) {
@@ -99,9 +101,11 @@ void statement_unref(struct statement *s) {
     if (--s->refs > 0) return;
     struct statements *t = s->table;
     ilist_push_back(&t->idle, &s->idle);
-    if (t->idle.count > t->max_idle) {
-        struct ilink *oldest = ilist_pop_front(&t->idle);
-        statement_drop(t, container_of(oldest, struct statement, idle));
+    t->idle_bytes += s->query.len + s->types.len;
+    while (t->idle.count > t->max_idle || t->idle_bytes > STATEMENTS_IDLE_BYTES_MAX) {
+        struct statement *oldest = container_of(ilist_pop_front(&t->idle), struct statement, idle);
+        t->idle_bytes -= oldest->query.len + oldest->types.len;
+        statement_drop(t, oldest);
     }
 }
 

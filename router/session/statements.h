@@ -17,7 +17,7 @@ struct statements;
 
 struct statement {
     // read-only
-    uint32_t id; // never used twice in a worker
+    uint64_t id; // never used twice in a worker
     struct span query, types; // types: count and oids as they stand in Parse
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
@@ -33,7 +33,7 @@ struct statement {
 
 // `first_id`: the counter ids are taken from, shared by all tables of a worker (servers hold statements of one database, but
 // ids that never repeat are easier to read in logs).
-struct statements *statements_new(uint32_t *next_id, size_t max_idle);
+struct statements *statements_new(uint64_t *next_id, size_t max_idle);
 // No reference may be left.
 void statements_free(struct statements *t);
 // Finds or makes it; the caller owns one reference.

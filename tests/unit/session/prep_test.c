@@ -15,7 +15,7 @@
 #include "router/wire/reply.h"
 
 struct side {
-    uint32_t next_id;
+    uint64_t next_id;
     struct statements *statements;
     struct prep_client client;
     struct prep_server server;
@@ -308,12 +308,18 @@ static void deallocate_of_a_parsed_name(void **state) {
     answered(&s);
     parse(&s, "", "DEALLOCATE _pg3_0");
     bind(&s, "");
+    size_t at = buf_msg_begin(&s.in, FE_EXECUTE);
+    buf_put(&s.in, "\0\0\0\0\0", 5);
+    buf_msg_end(&s.in, at);
+    parse(&s, "", "SELECT 2");
+    bind(&s, "");
+    sync_(&s);
     struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
                              .out = &s.out, .deallocates = true};
     buf_clear(&s.out);
     prep_rewrite(&r, buf_span(&s.in));
-    assert_string_equal(sent(&s), "P(pgsteer_0_0:) P(:DEALLOCATE pgsteer_0_0) B()");
-    assert_string_equal(due(&s), "pPB");
+    assert_string_equal(sent(&s), "P(:SELECT 2) B() S");
+    assert_string_equal(due(&s), "*P*B*EPBS");
     assert_null(prep_client_find(&s.client, span_str("_pg3_0")));
     teardown(&s);
 }

@@ -46,9 +46,14 @@ static void sql_moves_between_settings(void **state) {
     check_sql(NULL, NULL, "");
     check_sql(a, a, "");
     check_sql(NULL, a, "SELECT pg_catalog.set_config(E'search_path',E'a, \"b\"',false)");
-    check_sql(a, NULL, "RESET ALL;");
-    check_sql(a, b, "RESET ALL;SELECT pg_catalog.set_config(E'application_name',E'',false),"
+    check_sql(a, NULL, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
+    check_sql(a, b, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;SELECT pg_catalog.set_config(E'application_name',E'',false),"
                     "pg_catalog.set_config(E'my.x',E'it''s a \\\\ b',false)");
+    assert_false(settings_outlive_reset_all(NULL));
+    assert_false(settings_outlive_reset_all(a));
+    struct settings *c = settings_intern(t, PAIRS("Role\0x"));
+    assert_true(settings_outlive_reset_all(c));
+    settings_unref(c);
     settings_unref(a);
     settings_unref(b);
     settings_table_free(t);
