@@ -45,6 +45,8 @@ DATA = """
     analyze customer, purchase;
 """
 
+LATER = "a moment later, when the replicas have what was written:"
+
 # Each tells the name of the server that it ran on, in its last column, when it gives rows.
 STATEMENTS = [
     "select name, (select name from here) from customer where id = 7",
@@ -56,6 +58,8 @@ STATEMENTS = [
     "update customer set balance = balance - 10 where id = 7 returning (select name from here)",
     "select balance, (select name from here) from customer where id = 7",
     "commit",
+    "select balance, (select name from here) from customer where id = 7",
+    LATER,
     "select balance, (select name from here) from customer where id = 7",
     "select count(*), (select name from here) from customer",
     "with gone as (delete from purchase where id = 1 returning *) select count(*), (select name from here) from gone",
@@ -155,10 +159,16 @@ class Router:
 def show(router, cluster):
     """Runs the statements on one connection and says of each where it went and why."""
     names = {n.name: f"{n.name} {'primary' if n is cluster.primary else 'replica'}" for n in cluster.nodes}
-    print(f"{'server':<12} statement, and why it went there")
+    print(f"(here is a view that tells which server reads it)\n{'server':<12} statement, and why it went there")
     with psycopg.connect(router.url(), autocommit=True, prepare_threshold=None) as conn:
         before = router.decisions()
         for sql in STATEMENTS:
+            if sql is LATER:
+                wait_until(lambda: conn.execute("select name from here").fetchone()[0] != cluster.primary.name, 5,
+                           "reads on replicas after a write")
+                before = router.decisions()
+                print(f"{'':<12} {LATER}")
+                continue
             cursor = conn.execute(sql)
             row = cursor.fetchone() if cursor.description else None
             where = names.get(row[-1], "?") if row else ""

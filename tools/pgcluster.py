@@ -517,8 +517,9 @@ class Cluster:
             self.workspace.close()
 
     def caught_up(self, timeout=30):
-        """Waits until every replica has replayed all that the primary has now."""
-        lsn = self.primary.value("select pg_current_wal_insert_lsn()")
+        """Waits until every replica has replayed all that is committed on the primary now."""
+        # Not the insert position: after a WAL switch that stands behind a page header which no replica will replay.
+        lsn = self.primary.value("select pg_current_wal_flush_lsn()")
         for node in self.replicas:
             wait_until(lambda: node.value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), timeout,
                        f"{node.name} to replay up to {lsn}")

@@ -13,10 +13,16 @@ from pgcluster import wait_until
 PATHS = ["/liveness", "/readiness", "/health", "/primary", "/replica", "/replica?lag=10s", "/read-write", "/read-only"]
 
 
+@pytest.fixture(scope="module")
+def well(module_router):
+    """A router in front of servers that are all well."""
+    return module_router()
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 @pytest.mark.parametrize("path", PATHS)
-def test_all_well(router, path, method):
-    status, _, body = router().http(path, method)
+def test_all_well(well, path, method):
+    status, _, body = well.http(path, method)
     assert status == 200
     assert body == "" or method != "HEAD"
 

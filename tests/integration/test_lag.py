@@ -7,7 +7,7 @@ import pytest
 from harness.load import Background, port, ports
 from pgcluster import wait_until
 
-MAX_LAG = 1.5
+MAX_LAG = 1.0
 
 
 @pytest.fixture

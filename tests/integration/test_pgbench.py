@@ -29,7 +29,7 @@ def bench(shared_cluster, full):
 
 @pytest.fixture
 def seconds(full):
-    return "60" if full else "3"
+    return "60" if full else "2"
 
 
 def books(cluster):

@@ -85,8 +85,9 @@ def test_large_length_of_a_large_message(target, login, name):
         conn = login()
         conn.send(MESSAGES[name][:1] + struct.pack("!I", 0x3ffffff0) + b"x" * 100000)
         conns.append(conn)
-    assert login().value("select 1") == "1"
-    for conn in conns:
+    other = login()
+    assert other.value("select 1") == "1"
+    for conn in (*conns, other):
         conn.reset()
     settled(target)
 
