@@ -106,7 +106,13 @@ static void the_size_holds_and_the_queue_is_in_order(void **state) {
 }
 
 // Whoever is granted a connection gives it back at once: ten thousand of them do not fill the stack.
-static void go_at_once(struct visitor *v) { visitor_go(v); }
+static uintptr_t stack_low, stack_high;
+static void go_at_once(struct visitor *v) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    stack_low = stack_low ? MIN_OF(stack_low, here) : here;
+    stack_high = MAX_OF(stack_high, here);
+    visitor_go(v);
+}
 static void a_long_queue_is_no_recursion(void **state) {
     (void)state;
     enum { N = 10000 };
@@ -121,6 +127,7 @@ static void a_long_queue_is_no_recursion(void **state) {
     visitor_go(&first);
     for (size_t i = 0; i < N; i++) assert_int_equal(v[i].granted, 1);
     assert_int_equal(v[N - 1].order, N + 1);
+    assert_true(stack_high - stack_low < 4096);
     assert_int_equal(w.fake.accepted, 1);
     mem_free(v);
 }
@@ -233,6 +240,11 @@ static void lifetime_ends_at_different_moments(void **state) {
         high = MAX_OF(high, (unsigned)v[i].server->jitter);
     }
     assert_true(high > low + 100);
+    struct server one = {.jitter = 255, .connected_at_us = world_now_us(NULL) - 950000};
+    w.config.server_lifetime = 1000;
+    assert_true(pool_is_too_old(world_pool(&w), &one));
+    one.jitter = 0;
+    assert_false(pool_is_too_old(world_pool(&w), &one));
     uint64_t old = uv_hrtime() + 3000000;
     RUN_UNTIL(&w, uv_hrtime() > old);
     w.config.server_lifetime = 1;
@@ -464,6 +476,7 @@ static void a_server_that_is_down(void **state) {
     assert_string_equal(v[2].fault.sqlstate, "57P03");
     assert_non_null(strstr(v[2].fault.text, "is down"));
     RUN_UNTIL(&w, fake_open_count(&w.fake) == 1); // the busy one is its session's
+    assert_int_equal(w.fake.accepted, 3);         // and nothing is tried for those who are told to go
     assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_ACTIVE), 1);
     w.fake.mute = false;
     world_set_topology(&w, world_topology(&w, NODE_STATE_UP));

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -88,6 +89,9 @@ static void who_has_more_yields_until_it_is_even(void **state) {
         assert_true(budget_take(b, 1, false));
     }
     assert_false(budget_should_yield(b, 0, &who)); // three and three
+    budget_give(b, 1);
+    assert_false(budget_should_yield(b, 0, &who)); // one more is no reason: it would only turn the tables
+    assert_true(budget_take(b, 1, false));
     // The one with the least comes first.
     budget_want(b, 2, true);
     assert_true(budget_should_yield(b, 0, &who));
@@ -123,7 +127,7 @@ static void the_last_one_goes_to_whoever_has_none(void **state) {
 
 // ---- threads
 
-enum { WORKERS = 4, LIMIT = 3, ROUNDS = 20000 };
+enum { WORKERS = 4, LIMIT = 3, ROUNDS = 5000, TAKES = 500 };
 
 static atomic_int out, most;
 static atomic_int running;
@@ -156,7 +160,9 @@ static void give_one(struct worker_thread *w) {
 
 static void work(void *arg) {
     struct worker_thread *w = arg;
-    for (int round = 0; round < ROUNDS; round++) {
+    // Whoever holds the others' connections may not be running just now, so it goes on until it has had its share.
+    for (int round = 0; round < ROUNDS || w->got < TAKES; round++) {
+        if (round % 16 == 0) sched_yield();
         unsigned n = dice(w) % 4;
         if (n < 2) {
             if (budget_take(b, w->index, false)) {
@@ -193,7 +199,6 @@ static void threads_never_pass_the_limit_and_lose_nothing(void **state) {
         assert_int_equal(uv_thread_create(&w[i].thread, work, &w[i]), 0);
     }
     for (size_t i = 0; i < WORKERS; i++) uv_thread_join(&w[i].thread);
-    for (size_t i = 0; i < WORKERS; i++) assert_true(w[i].got > 0);
     assert_in_range(atomic_load(&most), 1, LIMIT);
     assert_int_equal(atomic_load(&out), 0);
     stop();
