@@ -19,6 +19,7 @@
 
 enum { SOCKET_DIR_MAX = 92 }; // what sun_path leaves beside "/.s.PGSQL.65535" and a NUL
 enum { HEADING_MAX = 400 };
+enum { SERVERS_MAX = 64 }; // ROUTE_NODES_MAX: routing has a bit for each
 
 static struct section *top(const struct load *l) { return l->sections[0]; }
 static bool is_given(const struct load *l, const char *key) { return section_is_given(top(l), key); }
@@ -297,7 +298,7 @@ static void check_servers(struct load *l) {
     size_t i = 0, n = 0, n_replicas = 0;
     const struct section *s, *earlier;
     while ((s = next_section(l, OPTION_SECTION_SERVER, &i)) != NULL) {
-        n++;
+        if (++n > SERVERS_MAX) section_error(l, s, "host", "is one server more than the %d there can be", SERVERS_MAX);
         if (((const struct server_config *)s->object)->role == SERVER_ROLE_REPLICA) n_replicas++;
         check_host(l, s);
         if (is_itself(l->config, s->object)) section_error(l, s, "host", "is where this listens itself");

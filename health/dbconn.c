@@ -286,6 +286,9 @@ static PGconn *start(const struct dbconn_target *t) {
     // Everything the queries name is qualified; the path makes sure of the operators too.
     static const char options[] = "-c search_path=pg_catalog -c default_transaction_read_only=on -c jit=off "
                                   "-c max_parallel_workers_per_gather=0 -c statement_timeout=30000";
+    // libpq would look into the home folder for certificates of its own accord: it may not be readable to the
+    // account that pgsteer has become, and what is there was not meant for pgsteer. A file that does not exist is none.
+    static const char nothing[] = "/nonexistent/pgsteer";
     struct buf hosts = buf_make(1 << 16), addresses = buf_make(1 << 16);
     char port[16];
     snprintf(port, sizeof port, "%d", t->port);
@@ -299,8 +302,9 @@ static PGconn *start(const struct dbconn_target *t) {
         {"dbname", t->database},
         {"sslmode", sslmodes[t->sslmode]},
         {"sslrootcert", t->ca_file},
-        {"sslcert", t->cert_file},
+        {"sslcert", t->cert_file && t->cert_file[0] ? t->cert_file : nothing},
         {"sslkey", t->key_file},
+        {"sslcrl", nothing},
         {"gssencmode", "disable"},
         {"target_session_attrs", "any"},
         {"application_name", "pgsteer"},

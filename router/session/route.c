@@ -2,12 +2,15 @@
 // router/session/route.c: see router/session/route.h.
 #include "router/session/route.h"
 
+#include "router/stats.h"
+
 static const char *const reason_names[] = {
 #define X(id, name) name,
     ROUTE_REASONS(X)
 #undef X
 };
 _Static_assert(countof(reason_names) == ROUTE_REASON_VERDICT, "a name for each reason");
+_Static_assert(ROUTE_REASONS_COUNT <= STAT_ROUTE_REASONS_MAX, "a counter for each reason");
 
 const char *route_reason_str(unsigned reason) {
     if (reason < ROUTE_REASON_VERDICT) return reason_names[reason];
