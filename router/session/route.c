@@ -10,7 +10,7 @@ static const char *const reason_names[] = {
 #undef X
 };
 _Static_assert(countof(reason_names) == ROUTE_REASON_VERDICT, "a name for each reason");
-_Static_assert(ROUTE_REASONS_COUNT <= STAT_ROUTE_REASONS_MAX, "a counter for each reason");
+_Static_assert((int)ROUTE_REASONS_COUNT <= (int)STAT_ROUTE_REASONS_MAX, "a counter for each reason");
 
 const char *route_reason_str(unsigned reason) {
     if (reason < ROUTE_REASON_VERDICT) return reason_names[reason];

@@ -476,11 +476,21 @@ static bool scan(struct session *s, struct span in) {
     return s->ready;
 }
 
+// While a COPY takes data, PostgreSQL ends a connection that sends anything else.
+static bool is_wrong_in_copy(struct session *s, struct span in) {
+    if (!s->copying || s->ready || s->request.kind != REQUEST_NONE || !in.len || memchr("dcfSHX", in.ptr[0], 6)) return false;
+    struct fault f;
+    fault_set(&f, "08P01", "unexpected message type 0x%02X during COPY from stdin", in.ptr[0]);
+    client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
+    return true;
+}
+
 static size_t take(struct session *s, struct span in) {
     if (s->tail) return take_tail(s, in);
     if (s->skipping) return take_skipped(s, in);
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) return 0; // it does not read what it asked for
+    if (is_wrong_in_copy(s, in)) return 0;
     if (!s->ready && !scan(s, in)) return 0;
     return take_unit(s, span_first(in, s->request.len));
 }
