@@ -62,9 +62,22 @@ static struct choice choose_tied(const struct choose_node *nodes, size_t n) {
     return c;
 }
 
+// At the start one server answers first, and it may be the one that does not belong: as long as those that have not been
+// heard of could outnumber those of the cluster it tells of, nothing is decided.
+static bool may_be_outnumbered(const struct choose_node *nodes, size_t n, uint64_t id) {
+    size_t silent = 0, members = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].facts.state == NODE_STATE_UNKNOWN) silent++;
+        else if (id != 0 && nodes[i].facts.system_identifier == id) members++;
+    }
+    return silent > 0 && silent >= members;
+}
+
 struct choice choose_primary(const struct choose_node *nodes, size_t n, struct cluster before) {
     bool tie;
     uint64_t id = identify(nodes, n, before.system_identifier, &tie);
+    if (before.system_identifier == 0 && id != 0 && may_be_outnumbered(nodes, n, id))
+        return (struct choice){.primary = -1, .cluster = before};
     if (tie) return choose_tied(nodes, n);
     struct choice c = {.primary = -1, .two_primaries = false, .cluster = before};
     if (id != 0 && id != before.system_identifier)

@@ -282,6 +282,18 @@ static void terminate(uint32_t pid) {
     expect_answer(pool_as("app", "boss", "boss-password"), sql, "t");
 }
 
+static void wait_until_active(uint32_t pid) {
+    char sql[120], answer[8] = "";
+    snprintf(sql, sizeof sql, "select count(*) from pg_stat_activity where pid = %u and state = 'active'", pid);
+    for (uint64_t end = uv_hrtime() + 10000000000u; strcmp(answer, "1") != 0 && uv_hrtime() < end;) {
+        struct asker a;
+        enter(&a, pool_as("app", "boss", "boss-password"));
+        ask(&a, sql);
+        memcpy(answer, a.answer, sizeof answer);
+        asker_go(&a);
+    }
+}
+
 static void a_backend_that_is_terminated_while_idle(void **state) {
     (void)state;
     struct asker a;
@@ -314,6 +326,7 @@ static void a_cancel_ends_the_statement(void **state) {
         assert_int_equal(stream_is_tls(&a.server->stream), with_tls);
         uint32_t pid = a.server->backend_pid;
         asker_ask(&a, "select pg_sleep(60)");
+        wait_until_active(pid); // an idle backend does not heed a cancel
         pool_cancel_backend(a.server);
         RUN_UNTIL(&w, a.answered || a.failed);
         assert_string_equal(a.fault.sqlstate, "57014");
