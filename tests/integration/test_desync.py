@@ -215,7 +215,8 @@ def test_flush_behind_a_read(router, client, table):
     endpoint = router(default_pool_size=2, workers=1)
     conn, other = client(endpoint), client(endpoint)
     for _ in range(3):
-        conn.send(fe.query(f"select v from {name}") + fe.parse(f"select v + 1 from {name}") + fe.describe("S") + fe.FLUSH)
+        conn.send(fe.query(f"select v from {name}") +
+                  fe.parse(f"select v + 1 from {name}") + fe.describe("S") + fe.FLUSH)
         assert fe.kinds(conn.until("Z")) == "TDCZ"
         assert kinds(conn, 3) == "1tT"
         assert fe.rows(conn.ask(fe.bind() + fe.execute() + fe.SYNC)) == [["6"]]
@@ -266,7 +267,8 @@ def test_deallocate_of_a_parsed_name(router, client, table):
     conn = client(router())
     for n in (1, 2):
         assert fe.kinds(conn.ask(fe.parse("select 1", "nm") + fe.SYNC)) == "1Z"
-        assert fe.kinds(conn.ask(fe.parse(f"insert into {name} values (1)") + fe.bind() + fe.execute() + fe.SYNC)) == "12CZ"
+        got = conn.ask(fe.parse(f"insert into {name} values (1)") + fe.bind() + fe.execute() + fe.SYNC)
+        assert fe.kinds(got) == "12CZ"
         got = conn.ask(fe.parse("deallocate nm") + fe.bind() + fe.describe("P") + fe.execute() + fe.SYNC)
         assert fe.kinds(got) == "12nCZ" and got[-2].body == b"DEALLOCATE\0"
         assert fe.errors(conn.ask(fe.bind("nm") + fe.execute() + fe.SYNC))[0]["C"] == "26000"
