@@ -381,7 +381,7 @@ static bool sequence_state_is_lost(const struct session *s) {
     s->database->sequence_state = true; // from the next unit that finds a connection on
     // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
     // client must be the only one whose sequences the connection knows.
-    if (!sv) return !(facts & FACT_BEGIN);
+    if (!sv) return !(facts & FACT_BEGIN) && !s->session_mode; // its own connection forgets before it is first used
     if (s->claimed && before) return false;
     return sv->sequence_user && sv->sequence_user != s->client.id;
 }
