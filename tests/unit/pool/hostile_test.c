@@ -293,22 +293,20 @@ static struct tls_context *tls_to_servers(enum sslmode mode) {
     return t;
 }
 
-// A certificate made with the openssl program would need files; the fake borrows those of a test run, made once.
+// Certificates that sign themselves: one that the fake shows, and another. Made once.
 static char tls_dir[64];
-static void make_tls_files(void) {
+static void make_certificate(const char *name) {
     char command[512];
-    snprintf(tls_dir, sizeof tls_dir, "/tmp/pgsteer-hostile-XXXXXX");
-    assert_non_null(mkdtemp(tls_dir));
     snprintf(command, sizeof command,
              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-             "-keyout %s/k -out %s/c 2>/dev/null && chmod 600 %s/k",
-             tls_dir, tls_dir, tls_dir);
+             "-keyout %s/%s.key -out %s/%s.crt 2>/dev/null && chmod 600 %s/%s.key",
+             tls_dir, name, tls_dir, name, tls_dir, name);
     assert_int_equal(system(command), 0);
 }
 static struct tls_context *tls_of_fake(void) {
     char key[80], cert[80];
-    snprintf(key, sizeof key, "%s/k", tls_dir);
-    snprintf(cert, sizeof cert, "%s/c", tls_dir);
+    snprintf(key, sizeof key, "%s/fake.key", tls_dir);
+    snprintf(cert, sizeof cert, "%s/fake.crt", tls_dir);
     struct config c = w.config;
     c.client_tls_sslmode = SSLMODE_REQUIRE;
     c.client_tls_key_file = key;
@@ -436,11 +434,9 @@ static void a_handshake_that_fails(void **state) {
     (void)state;
     // Verified against nobody's certificate.
     char ca[80];
-    snprintf(ca, sizeof ca, "%s/c", tls_dir);
+    snprintf(ca, sizeof ca, "%s/other.crt", tls_dir);
     struct tls_context *of_fake = tls_of_fake();
     w.fake.tls = of_fake;
-    make_tls_files(); // another one
-    snprintf(ca, sizeof ca, "%s/c", tls_dir);
     w.config.server_tls_ca_file = ca;
     struct tls_context *t = tls_to_servers(SSLMODE_VERIFY_CA);
     expect_failure("08006", "certificate not accepted");
@@ -527,12 +523,17 @@ static int make_files(void **state) {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_LEVEL_ERROR);
-    make_tls_files();
+    snprintf(tls_dir, sizeof tls_dir, "/tmp/pgsteer-hostile-XXXXXX");
+    assert_non_null(mkdtemp(tls_dir));
+    make_certificate("fake");
+    make_certificate("other");
     return 0;
 }
 static int remove_files(void **state) {
     (void)state;
-    return system("rm -rf /tmp/pgsteer-hostile-??????");
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", tls_dir);
+    return system(command);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

@@ -54,7 +54,6 @@ struct fake {
     struct span error;        // ErrorResponse instead of a login, a whole message
     struct span error_in_tls; // the same, on connections with TLS
     struct span script;       // instead of everything after the StartupMessage
-    size_t script_step;       // 0: in one piece
     bool script_then_close, mute, keep_cancels_open;
     const char *in_hot_standby;
     // what it saw
