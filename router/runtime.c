@@ -47,6 +47,7 @@ struct note {
     struct mail mail;
     enum note_kind kind;
     uint32_t pid, key;
+    uint64_t asked_us;
     size_t worker;
     char name[]; // of a database
 };
@@ -65,7 +66,8 @@ static void on_note(struct mail *m, void *owner) {
         if (r->health) health_refresh_database(r->health, n->name);
         break;
     case NOTE_CANCEL:
-        if (worker_of_pid(n->pid) < r->n_workers) worker_cancel(r->workers[worker_of_pid(n->pid)], n->pid, n->key);
+        if (worker_of_pid(n->pid) < r->n_workers)
+            worker_cancel(r->workers[worker_of_pid(n->pid)], n->pid, n->key, n->asked_us);
         break;
     case NOTE_NUDGE:
         if (n->worker < r->n_workers) worker_nudge(r->workers[n->worker]);
@@ -89,6 +91,7 @@ static void send_note(struct runtime *r, struct note from, const char *name) {
     n->kind = from.kind;
     n->pid = from.pid;
     n->key = from.key;
+    n->asked_us = from.asked_us;
     n->worker = from.worker;
     if (len) memcpy(n->name, name, len);
     n->mail.deliver = on_note;
@@ -105,8 +108,8 @@ static void on_watch_database(void *arg, const char *name) { send_note(arg, (str
 static void on_refresh_database(void *arg, const char *name) {
     send_note(arg, (struct note){.kind = NOTE_REFRESH}, name);
 }
-static void on_cancel(void *arg, uint32_t pid, uint32_t key) {
-    send_note(arg, (struct note){.kind = NOTE_CANCEL, .pid = pid, .key = key}, NULL);
+static void on_cancel(void *arg, uint32_t pid, uint32_t key, uint64_t asked_us) {
+    send_note(arg, (struct note){.kind = NOTE_CANCEL, .pid = pid, .key = key, .asked_us = asked_us}, NULL);
 }
 static void on_nudge(void *arg, size_t worker) {
     send_note(arg, (struct note){.kind = NOTE_NUDGE, .worker = worker}, NULL);
@@ -198,8 +201,11 @@ static void on_sighup(uv_signal_t *h, int signum) {
         config_unref(c);
         c = NULL;
     }
-    if (c) adopt(r, c, clients, servers);
-    else log_error(NULL, "the configuration was not reloaded, the old one stays: %s%s%s", f.text, f.hint[0] ? "; " : "", f.hint);
+    if (c)
+        adopt(r, c, clients, servers);
+    else
+        log_error(NULL, "the configuration was not reloaded, the old one stays: %s%s%s", f.text, f.hint[0] ? "; " : "",
+                  f.hint);
     sd_notify(0, "READY=1");
 }
 
@@ -280,13 +286,17 @@ static bool start_signals(struct runtime *r) {
 }
 
 static bool start_workers(struct runtime *r, size_t n, struct fault *f) {
-    const struct worker_ops ops = {.report = on_report, .watch_database = on_watch_database,
-                                   .refresh_database = on_refresh_database, .cancel = on_cancel, .nudge = on_nudge,
-                                   .drained = on_drained, .exited = on_exited, .arg = r};
+    const struct worker_ops ops = {.report = on_report,
+                                   .watch_database = on_watch_database,
+                                   .refresh_database = on_refresh_database,
+                                   .cancel = on_cancel,
+                                   .nudge = on_nudge,
+                                   .drained = on_drained,
+                                   .exited = on_exited,
+                                   .arg = r};
     r->workers = mem_array(n, struct worker *);
     for (size_t i = 0; i < n; i++) {
-        r->workers[i] =
-            worker_start(i, &r->shared, &ops, r->config, r->topology, r->tls_clients, r->tls_servers, f);
+        r->workers[i] = worker_start(i, &r->shared, &ops, r->config, r->topology, r->tls_clients, r->tls_servers, f);
         if (!r->workers[i]) return false;
         r->n_workers = ++r->n_running;
     }
@@ -295,9 +305,13 @@ static bool start_workers(struct runtime *r, size_t n, struct fault *f) {
 
 static bool start(struct runtime *r, size_t n_workers, struct fault *f) {
     const struct health_ops health_ops = {.publish = on_topology, .catalog = on_catalog, .arg = r};
-    const struct http_source source = {.topology = http_topology, .config = http_config, .gather = http_gather,
-                                       .started = http_started, .draining = http_draining,
-                                       .route_reason_str = route_reason_str, .arg = r};
+    const struct http_source source = {.topology = http_topology,
+                                       .config = http_config,
+                                       .gather = http_gather,
+                                       .started = http_started,
+                                       .draining = http_draining,
+                                       .route_reason_str = route_reason_str,
+                                       .arg = r};
     if (uv_loop_init(&r->loop) || mailbox_init(&r->mailbox, &r->loop, r) || !start_signals(r))
         return fault_set(f, "53000", "the control loop could not be made");
     r->health = health_start(&r->loop, r->config, &health_ops);

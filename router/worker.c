@@ -54,8 +54,11 @@ static bool on_draining(void *arg) {
 
 static void on_cancel(void *arg, uint32_t pid, uint32_t key) {
     struct worker *w = arg;
-    if (worker_of_pid(pid) == w->index) session_cancel(&w->env, pid, key);
-    else w->ops.cancel(w->ops.arg, pid, key);
+    uint64_t asked_us = uv_hrtime() / 1000;
+    if (worker_of_pid(pid) == w->index)
+        session_cancel(&w->env, pid, key, asked_us);
+    else
+        w->ops.cancel(w->ops.arg, pid, key, asked_us);
 }
 
 static void on_accepted(void *arg, int fd) {
@@ -134,6 +137,7 @@ struct order {
     struct topology *topology;
     struct catalog *catalog;
     uint32_t pid, key;
+    uint64_t asked_us;
 };
 
 static void take_config(struct worker *w, struct order *o) {
@@ -175,8 +179,10 @@ static void stop(struct worker *w) {
     if (w->stopping) return;
     w->stopping = true;
     stop_listening(w);
-    if (ilist_empty(&w->env.sessions)) pools_close(w->env.pools, pools_closed, w);
-    else sessions_close_all(&w->env);
+    if (ilist_empty(&w->env.sessions))
+        pools_close(w->env.pools, pools_closed, w);
+    else
+        sessions_close_all(&w->env);
 }
 
 static void order_drop(struct order *o) {
@@ -203,7 +209,7 @@ static void on_order(struct mail *m, void *owner) {
         sessions_catalog_changed(&w->env);
         catalog_unref(o->catalog);
         break;
-    case ORDER_CANCEL: session_cancel(&w->env, o->pid, o->key); break;
+    case ORDER_CANCEL: session_cancel(&w->env, o->pid, o->key, o->asked_us); break;
     case ORDER_NUDGE: pools_nudged(w->env.pools); break;
     case ORDER_DRAIN: drain(w); break;
     case ORDER_STOP: stop(w); break;
@@ -242,8 +248,8 @@ void worker_set_catalog(struct worker *w, struct catalog *c) {
     send_order(w, (struct order){.kind = ORDER_CATALOG, .catalog = c});
 }
 
-void worker_cancel(struct worker *w, uint32_t pid, uint32_t key) {
-    send_order(w, (struct order){.kind = ORDER_CANCEL, .pid = pid, .key = key});
+void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us) {
+    send_order(w, (struct order){.kind = ORDER_CANCEL, .pid = pid, .key = key, .asked_us = asked_us});
 }
 
 void worker_nudge(struct worker *w) { send_order(w, (struct order){.kind = ORDER_NUDGE}); }
@@ -260,13 +266,29 @@ static void worker_run(void *arg) {
 
 static void init_env(struct worker *w) {
     struct session_env *e = &w->env;
-    e->server = (struct server_env){.loop = &w->loop, .deadlines = w->deadlines, .config = e->config,
-                                    .tls = w->tls_servers, .stats = &w->stats, .worker = w->index, .rbuf = w->rbuf,
-                                    .now_us = worker_now_us, .report = on_report, .nudge = on_nudge, .arg = w};
-    e->client = (struct client_env){.loop = &w->loop, .deadlines = w->deadlines, .config = e->config,
-                                    .tls = w->tls_clients, .stats = &w->stats, .rbuf = w->rbuf,
-                                    .rbuf_size = RBUF_SIZE / 2, .cancel = on_cancel, .full = on_full,
-                                    .draining = on_draining, .scram_memo = scram_memo_new(), .arg = w};
+    e->server = (struct server_env){.loop = &w->loop,
+                                    .deadlines = w->deadlines,
+                                    .config = e->config,
+                                    .tls = w->tls_servers,
+                                    .stats = &w->stats,
+                                    .worker = w->index,
+                                    .rbuf = w->rbuf,
+                                    .now_us = worker_now_us,
+                                    .report = on_report,
+                                    .nudge = on_nudge,
+                                    .arg = w};
+    e->client = (struct client_env){.loop = &w->loop,
+                                    .deadlines = w->deadlines,
+                                    .config = e->config,
+                                    .tls = w->tls_clients,
+                                    .stats = &w->stats,
+                                    .rbuf = w->rbuf,
+                                    .rbuf_size = RBUF_SIZE / 2,
+                                    .cancel = on_cancel,
+                                    .full = on_full,
+                                    .draining = on_draining,
+                                    .scram_memo = scram_memo_new(),
+                                    .arg = w};
     e->databases.verdict_cache_size = (size_t)e->config->verdict_cache_size;
     e->databases.max_parse_length = (size_t)e->config->max_parse_length;
     e->settings = settings_table_new();

@@ -34,7 +34,8 @@ struct worker_ops {
     void (*report)(void *arg, const char *node_name, enum evidence e);
     void (*watch_database)(void *arg, const char *name);
     void (*refresh_database)(void *arg, const char *name);
-    void (*cancel)(void *arg, uint32_t pid, uint32_t key); // a CancelRequest: for the worker in its pid
+    // A CancelRequest, received at `asked_us`: for the worker in its pid.
+    void (*cancel)(void *arg, uint32_t pid, uint32_t key, uint64_t asked_us);
     void (*nudge)(void *arg, size_t worker);
     void (*drained)(void *arg, size_t worker); // no client is left after worker_drain
     void (*exited)(void *arg, size_t worker);  // the thread is about to end: worker_join
@@ -53,7 +54,7 @@ void worker_set_config(struct worker *w, struct config *c, struct tls_context *t
                        struct tls_context *tls_servers);
 void worker_set_topology(struct worker *w, struct topology *t);
 void worker_set_catalog(struct worker *w, struct catalog *c);
-void worker_cancel(struct worker *w, uint32_t pid, uint32_t key);
+void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us);
 void worker_nudge(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_stop(struct worker *w); // `exited` follows

@@ -108,9 +108,20 @@ static struct session *find_by_key(struct session_env *env, uint32_t pid, uint32
     return s && s->cancel_key == key ? s : NULL;
 }
 
-void session_cancel(struct session_env *env, uint32_t pid, uint32_t key) {
+// When what the session does, or waits to do, began. While a batch is open that is not known: long ago.
+static uint64_t began_us(struct session *s) {
+    if (s->state == SESSION_WAITING) return s->ticket.since_us;
+    if (s->state == SESSION_PARKED) return s->parked_us;
+    for (uint32_t i = 0; s->server && i < s->server->replies.count; i++) {
+        const struct reply *due = pipeline_at(&s->server->replies, i);
+        if (due->counted) return due->started_us;
+    }
+    return 0;
+}
+
+void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us) {
     struct session *s = find_by_key(env, pid, key);
-    if (!s) return;
+    if (!s || began_us(s) > asked_us) return;
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED) {
         struct fault f;
         fault_set(&f, "57014", "canceling statement due to user request");

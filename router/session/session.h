@@ -123,8 +123,9 @@ struct session {
 
 // Takes an accepted socket.
 void session_open(struct session_env *env, int fd, uint64_t id);
-// A CancelRequest with this key: cancels what that client's session is doing, if there is such a client.
-void session_cancel(struct session_env *env, uint32_t pid, uint32_t key);
+// A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that client's
+// session is doing, if there is such a client, unless it has begun since then.
+void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
 // A database's catalog has come: logins that wait for it go on.
 void sessions_catalog_changed(struct session_env *env);
 // The topology has been replaced in `env`: parked sessions try again.

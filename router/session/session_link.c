@@ -11,6 +11,9 @@
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
+// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills them.
+enum { RERUNS_MAX = 2 };
+
 static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
 
 // Credentials.
@@ -335,7 +338,7 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         pool_discard(sv, f->text);
         return;
     }
-    bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns == 0, alive = survives(s);
+    bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns < RERUNS_MAX, alive = survives(s);
     struct loss loss = loss_of(s, sv);
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
