@@ -132,7 +132,7 @@ def routers(request, workspace, logs, default_cluster):
     for old in made:
         try:
             for node in old.cluster.nodes:  # a frozen one could not tell whether the router left it
-                if node.pid is not None:
+                if old.cluster.dirty and node.pid is not None:
                     node.thaw()
             old.stop()
         except Exception as error:  # the others are to be stopped as well

@@ -77,6 +77,7 @@ def test_large_length_of_a_small_message(target, login, name):
     assert ended and codes in ([], ["08P01"])
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("name", ["Query", "Parse", "Bind", "CopyData", "FunctionCall"])
 def test_large_length_of_a_large_message(target, login, name):
     """A gigabyte is allowed, and is not reserved before it is there: the neighbour fixture looks at the memory."""
@@ -214,6 +215,7 @@ def test_other_messages_in_copy(target, login, name):
     settled(target)
 
 
+@pytest.mark.memory
 def test_random_messages(target, login):
     """Reproducible sequences of good, cut, mutated and foreign messages; each ends within its time."""
     seed = random.Random(42)

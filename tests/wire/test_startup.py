@@ -126,6 +126,7 @@ def test_largest_packet(connect):
     assert outcome(conn) in ("closed", "08P01")
 
 
+@pytest.mark.memory
 def test_random_junk(target, connect):
     """Reproducible nonsense of all lengths."""
     seed = random.Random(20240229)
