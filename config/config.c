@@ -141,6 +141,13 @@ enum consistency config_consistency(const struct config *c, const char *database
     return d && d->has_consistency ? d->consistency : c->consistency;
 }
 
+enum preference config_route(const struct config *c, const char *database, const char *user) {
+    const struct user_config *u = config_user(c, user);
+    const struct database_config *d = config_database(c, database);
+    if (u && u->has_route) return u->route;
+    return d && d->has_route ? d->route : c->route;
+}
+
 int64_t config_pool_size(const struct config *c, const char *database, const char *user) {
     const struct user_config *u = config_user(c, user);
     const struct database_config *d = config_database(c, database);

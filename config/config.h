@@ -16,7 +16,9 @@
 
 enum auth_type { AUTH_TYPE_TRUST, AUTH_TYPE_SCRAM_SHA_256 };
 enum pool_mode { POOL_MODE_TRANSACTION, POOL_MODE_SESSION };
-enum consistency { CONSISTENCY_EVENTUAL, CONSISTENCY_SESSION };
+// Each promises what the ones before it do, and more.
+enum consistency { CONSISTENCY_EVENTUAL, CONSISTENCY_SESSION, CONSISTENCY_MONOTONIC, CONSISTENCY_GLOBAL };
+enum preference { PREFERENCE_AUTO, PREFERENCE_PRIMARY, PREFERENCE_REPLICA };
 // libpq's words and meanings.
 enum sslmode {
     SSLMODE_DISABLE,
@@ -49,7 +51,8 @@ struct database_config {
     int64_t min_pool_size, reserve_pool_size;
     enum pool_mode pool_mode;
     enum consistency consistency;
-    bool has_pool_mode, has_consistency;
+    enum preference route;
+    bool has_pool_mode, has_consistency, has_route;
 };
 
 // [user NAME]; NAME `*` stands for every user not named.
@@ -59,7 +62,8 @@ struct user_config {
     int64_t max_user_connections; // clients of this user; 0 = no limit
     enum pool_mode pool_mode;
     enum consistency consistency;
-    bool has_pool_mode, has_consistency;
+    enum preference route;
+    bool has_pool_mode, has_consistency, has_route;
 };
 
 struct config {
@@ -101,6 +105,10 @@ struct config {
 
     // routing
     enum consistency consistency;
+    int64_t consistency_wait; // how long a read may wait for a fresh replica before the primary gets it
+    enum preference route;
+    const char *zone;   // where this router stands; "" = it does not matter
+    int64_t slow_start; // until a server that has come up has its full weight
     enum balance balance;
     int64_t verdict_cache_size; // entries per worker and database
     int64_t max_parse_length;   // longer statements are not parsed and go to the primary
@@ -169,6 +177,7 @@ const char *config_server_database(const struct config *c, const char *name);
 
 // What holds for one (database, user): the user's section, else the database's, else [pgsteer].
 enum pool_mode config_pool_mode(const struct config *c, const char *database, const char *user);
+enum preference config_route(const struct config *c, const char *database, const char *user);
 enum consistency config_consistency(const struct config *c, const char *database, const char *user);
 int64_t config_pool_size(const struct config *c, const char *database, const char *user);
 int64_t config_min_pool_size(const struct config *c, const char *database);

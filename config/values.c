@@ -157,7 +157,8 @@ const struct value_type value_mode = {.name = "octal file mode", .parse = mode_p
     }
 const struct value_type value_auth_type = WORDS("trust", "scram-sha-256");
 const struct value_type value_pool_mode = WORDS("transaction", "session");
-const struct value_type value_consistency = WORDS("eventual", "session");
+const struct value_type value_consistency = WORDS("eventual", "session", "monotonic", "global");
+const struct value_type value_preference = WORDS("auto", "primary", "replica");
 const struct value_type value_sslmode = WORDS("disable", "allow", "prefer", "require", "verify-ca", "verify-full");
 const struct value_type value_server_role = WORDS("auto", "primary", "replica");
 const struct value_type value_balance = WORDS("round_robin", "least_connections");

@@ -29,7 +29,7 @@ extern const struct value_type value_size; // 256kB, 1MB, 1GB (units of 1024, as
 extern const struct value_type value_mode; // octal, e.g. 0770
 
 extern const struct value_type value_auth_type, value_pool_mode, value_consistency, value_sslmode, value_server_role,
-    value_balance, value_log_level, value_log_format;
+    value_balance, value_preference, value_log_level, value_log_format;
 
 // True for strings and paths.
 bool value_is_text(const struct value_type *t);

@@ -572,10 +572,10 @@ static void databases_and_users(void **state) {
     (void)state;
     struct config *c = must_load(LEAST "default_pool_size = 7\nmin_pool_size = 1\nreserve_pool_size = 3\n"
                                        "[database app]\ndbname = app_v2\npool_size = 9\nmin_pool_size = 2\n"
-                                       "reserve_pool_size = 0\npool_mode = session\n"
+                                       "reserve_pool_size = 0\npool_mode = session\nroute = replica\n"
                                        "[database plain]\n"
                                        "[user web]\npool_size = 4\nconsistency = eventual\nmax_user_connections = 5\n"
-                                       "[user batch]\npool_mode = transaction\n");
+                                       "[user batch]\npool_mode = transaction\nroute = primary\n");
     assert_null(config_database(c, "other"));
     assert_null(config_user(c, "other"));
     assert_string_equal(config_server_database(c, "app"), "app_v2");
@@ -594,6 +594,9 @@ static void databases_and_users(void **state) {
     assert_int_equal(config_pool_mode(c, "plain", "web"), POOL_MODE_TRANSACTION);
     assert_int_equal(config_consistency(c, "app", "web"), CONSISTENCY_EVENTUAL);
     assert_int_equal(config_consistency(c, "app", "batch"), CONSISTENCY_SESSION);
+    assert_int_equal(config_route(c, "app", "web"), PREFERENCE_REPLICA);
+    assert_int_equal(config_route(c, "app", "batch"), PREFERENCE_PRIMARY);
+    assert_int_equal(config_route(c, "plain", "web"), PREFERENCE_AUTO);
     config_unref(c);
 }
 
