@@ -74,11 +74,15 @@ struct judge {
     const struct catalog *catalog;
     struct verdict verdict;
     enum scope scope;
-    bool certain; // something speaks against a replica that no hint can talk away
 };
 
 static struct verdict verdict_of(enum verdict_kind kind, enum verdict_reason reason, uint32_t facts) {
     return (struct verdict){.kind = (uint8_t)kind, .reason = (uint8_t)reason, .facts = facts};
+}
+
+// Of a text that was not looked into.
+static struct verdict unread(enum verdict_reason reason) {
+    return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true};
 }
 
 // `certain` is false for what a hint may overrule.
@@ -88,7 +92,7 @@ static void found(struct judge *j, enum verdict_kind kind, enum verdict_reason r
     case SCOPE_FACTS: j->verdict.facts |= facts; break;
     case SCOPE_ALL:
         j->verdict = verdict_join(j->verdict, verdict_of(kind, reason, facts));
-        j->certain |= certain;
+        j->verdict.certain |= certain;
         break;
     }
 }
@@ -191,51 +195,46 @@ static struct rule statement_rule(const struct tree_statement *s) {
     return rule;
 }
 
-// The verdict of one statement. *certain is set when a hint cannot make it a read.
-static struct verdict statement_verdict(const struct tree *t, size_t at, const struct catalog *catalog, bool *certain) {
+static struct verdict statement_verdict(const struct tree *t, size_t at, const struct catalog *catalog) {
     struct tree_statement s = tree_statement(t, at);
     struct rule rule = statement_rule(&s);
     struct judge j = {
         .catalog = catalog,
         .verdict = verdict_of(rule.kind, rule.reason, rule.facts),
         .scope = rule.scope,
-        .certain = rule.kind != VERDICT_READ,
     };
+    j.verdict.certain = rule.kind != VERDICT_READ;
     if (s.names_temp) j.verdict.facts |= FACT_TEMP;
-    if (tree_walk(t, at, on_event, &j) != TREE_OK) {
-        *certain = true;
-        return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_DEEP, 0);
-    }
+    if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP);
     if (!s.executes) j.verdict.facts &= FACT_TEMP;
     if (j.verdict.reason == VERDICT_REASON_DDL && (j.verdict.facts & FACT_TEMP)) j.verdict.reason = VERDICT_REASON_TEMP;
-    *certain |= j.certain;
     return j.verdict;
 }
 
-static struct verdict with_hint(struct verdict v, unsigned hints, bool certain) {
+static struct verdict with_hint(struct verdict v, unsigned hints) {
     if (hints & LEX_HINT_PRIMARY) {
-        if (v.kind == VERDICT_READ) return verdict_of(VERDICT_WRITE, VERDICT_REASON_HINT_PRIMARY, v.facts);
-    } else if ((hints & LEX_HINT_REPLICA) && !certain) {
+        if (v.kind == VERDICT_READ) v = verdict_of(VERDICT_WRITE, VERDICT_REASON_HINT_PRIMARY, v.facts);
+        v.certain = true;
+    } else if ((hints & LEX_HINT_REPLICA) && !v.certain) {
         return verdict_of(VERDICT_READ, VERDICT_REASON_HINT_REPLICA, v.facts);
     }
     return v;
 }
 
 struct verdict classify(struct span sql, const struct classify_options *options) {
-    if (sql.len > options->max_length) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_LONG, 0);
+    if (sql.len > options->max_length) return unread(VERDICT_REASON_TOO_LONG);
     struct tree *t = NULL;
     enum tree_status status = tree_parse(sql, &t);
-    if (status == TREE_TOO_DEEP) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_TOO_DEEP, 0);
-    if (status != TREE_OK) return verdict_of(VERDICT_UNKNOWN, VERDICT_REASON_SYNTAX, 0);
+    if (status == TREE_TOO_DEEP) return unread(VERDICT_REASON_TOO_DEEP);
+    if (status != TREE_OK) return unread(VERDICT_REASON_SYNTAX);
     size_t count = tree_count(t);
     struct verdict v = verdict_of(VERDICT_READ, VERDICT_REASON_EMPTY, 0);
-    bool certain = false;
     for (size_t i = 0; i < count; i++) {
-        struct verdict one = statement_verdict(t, i, options->catalog, &certain);
+        struct verdict one = statement_verdict(t, i, options->catalog);
         v = i == 0 ? one : verdict_join(v, one);
     }
     if (count > 1) v.facts |= FACT_MULTI;
-    if (count > 0) v = with_hint(v, tree_hints(t), certain);
+    if (count > 0) v = with_hint(v, tree_hints(t));
     tree_free(t);
     return v;
 }

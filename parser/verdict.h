@@ -35,7 +35,7 @@ enum verdict_kind {
     X(SESSION_FUNCTION, "session_function", "it calls a function that uses or changes session state")                  \
     X(VOLATILE_FUNCTION, "volatile_function", "it calls a user's function declared VOLATILE")                          \
     X(UNKNOWN_FUNCTION, "unknown_function", "it calls a function that is not known to be harmless")                    \
-    X(NO_CATALOG, "no_catalog", "what its relations are has not been read from the primary yet")                        \
+    X(NO_CATALOG, "no_catalog", "what its relations are has not been read from the primary yet")                       \
     X(PRIMARY_RELATION, "primary_relation", "it reads a relation that is only right on the primary")                   \
     X(COPY_FROM, "copy_from", "COPY FROM changes data")                                                                \
     X(COPY_SERVER, "copy_server", "COPY uses a file or program of the server")                                         \
@@ -105,6 +105,7 @@ enum verdict_fact {
 struct verdict {
     uint8_t kind;   // enum verdict_kind
     uint8_t reason; // enum verdict_reason: of the statement that decided the kind
+    bool certain;   // something speaks against a replica that no hint and no route = replica can talk away
     uint32_t facts; // enum verdict_fact, OR-ed
 };
 
@@ -112,6 +113,7 @@ struct verdict {
 static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     struct verdict v = b.kind > a.kind ? b : a;
     v.facts = a.facts | b.facts;
+    v.certain = a.certain || b.certain;
     return v;
 }
 

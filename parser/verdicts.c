@@ -141,7 +141,7 @@ static struct entry *add(struct verdicts *v, const struct key *k, struct verdict
 }
 
 static struct verdict unknown(enum verdict_reason reason) {
-    return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason};
+    return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true};
 }
 
 static struct verdict classify_now(const struct verdicts *v, struct span sql) {
@@ -172,6 +172,7 @@ void verdicts_learn_primary(struct verdicts *v, struct span sql) {
     if (!e) e = add(v, &k, classify_now(v, sql));
     e->verdict.kind = VERDICT_WRITE;
     e->verdict.reason = VERDICT_REASON_LEARNED;
+    e->verdict.certain = true;
     use(v, e);
 }
 

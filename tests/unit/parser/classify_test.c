@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "parser/classify.h"
 
 enum { LINE_MAX_LENGTH = 2000, MAX_LENGTH = 65536 };
@@ -186,6 +187,36 @@ static void with_catalog(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+// What no preference for replicas may overrule.
+static void certainty(void **state) {
+    (void)state;
+    static const struct {
+        bool certain;
+        const char *sql;
+    } table[] = {
+        {false, ""},
+        {false, "select 1"},
+        {false, "select users_own(1)"},
+        {false, "select 1; select users_own(1)"},
+        {false, "/* pgsteer: replica */ select users_own(1)"},
+        {true, "/* pgsteer: primary */ select 1"},
+        {true, "/* pgsteer: primary */ select users_own(1)"},
+        {true, "select users_own(1) for update"},
+        {true, "select users_own(1), nextval('s')"},
+        {true, "select users_own(1); insert into t values (1)"},
+        {true, "begin"},
+        {true, "set a = 1"},
+        {true, "call p()"},
+        {true, "select users_own(1) from"},
+    };
+    for (size_t i = 0; i < countof(table); i++)
+        if (verdict_with(table[i].sql, NULL).certain != table[i].certain) fail_msg("%s", table[i].sql);
+    char *long_ = mem_alloc(MAX_LENGTH + 2);
+    memset(long_, ' ', MAX_LENGTH + 1);
+    assert_true(verdict_with(long_, NULL).certain);
+    mem_free(long_);
+}
+
 static void limits(void **state) {
     (void)state;
     struct verdict v = classify(span_str("select 1"), &(struct classify_options){.max_length = 8});
@@ -224,7 +255,7 @@ static void names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statements), cmocka_unit_test(commands), cmocka_unit_test(with_catalog),
-        cmocka_unit_test(limits),     cmocka_unit_test(names),
+        cmocka_unit_test(certainty),  cmocka_unit_test(limits),   cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
