@@ -72,7 +72,7 @@ struct health {
     bool fast;             // somebody waits for freshness
     int64_t fast_until_us; // ... or is likely to
     int64_t started_us;
-    bool settled; // every server has been seen once: what is missing now is really missing
+    int64_t settled_us; // when every server had been seen once: what is missing now is really missing; 0 = not yet
 
     struct topology *topology; // the latest one
     bool logged_no_primary, logged_two_primaries, logged_no_replica;

@@ -80,11 +80,12 @@ static void fill_alerts(const struct health *h, struct topology *t, const struct
     t->no_primary = t->primary < 0;
     t->two_primaries = choice->two_primaries;
     t->no_replica_eligible = replicas > 0 && eligible == 0 && t->n_nodes > 1;
-    if (!h->settled) return;
+    if (!h->settled_us) return;
     t->alert = t->no_primary || t->lag_critical ? ALERT_CRITICAL : t->no_replica_eligible ? ALERT_WARNING : ALERT_OK;
 }
 
-static void fill_node(struct topology *t, size_t i, const struct server *s, const struct choose_node *c) {
+static void fill_node(const struct health *h, struct topology *t, size_t i, const struct choose_node *c) {
+    const struct server *s = h->servers[i];
     topology_set_node(t, i, s->name, s->host, s->port, s->zone, s->live);
     struct node *n = &t->nodes[i];
     n->n_addresses = s->resolve.n_addresses;
@@ -100,15 +101,17 @@ static void fill_node(struct topology *t, size_t i, const struct server *s, cons
     n->timeline = s->facts.timeline;
     n->system_identifier = s->facts.system_identifier;
     n->up_since_us = s->facts.up_since_us;
+    n->newcomer = h->settled_us && n->up_since_us > h->settled_us;
 }
 
-// What passes by itself within moments, or has just begun.
-static bool is_passing(const struct server *s, enum node_reason reason) {
+// What passes by itself within moments, or has just begun: at first it is not known yet who belongs to whom.
+static bool is_passing(const struct health *h, const struct server *s, enum node_reason reason) {
+    if (!h->settled_us && reason == NODE_REASON_NOT_PRIMARY) return true;
     return s->facts.state == NODE_STATE_UNKNOWN || s->facts.state == NODE_STATE_SUSPECT ||
            reason == NODE_REASON_LAG_UNKNOWN;
 }
 
-static void log_server(struct server *s, const struct node *n) {
+static void log_server(const struct health *h, struct server *s, const struct node *n) {
     const char *role = node_role_str(n->role), *reason = node_reason_str(n->reason);
     bool failed = n->state == NODE_STATE_DOWN;
     if (s->facts.critical != s->logged_critical) {
@@ -116,7 +119,7 @@ static void log_server(struct server *s, const struct node *n) {
         if (s->logged_critical)
             log_error(&s->prefix, "replica lags critically lag_ms=%lld", (long long)(s->freshness.lag_us / 1000));
     }
-    if (is_passing(s, n->reason) || (n->reason == s->logged_reason && n->role == s->logged_role)) return;
+    if (is_passing(h, s, n->reason) || (n->reason == s->logged_reason && n->role == s->logged_role)) return;
     s->logged_reason = n->reason;
     s->logged_role = n->role;
     if (n->reason == NODE_REASON_OK)
@@ -148,8 +151,8 @@ static void log_primary(struct health *h, const struct topology *t) {
 }
 
 static void log_topology(struct health *h, const struct topology *t) {
-    for (size_t i = 0; i < t->n_nodes; i++) log_server(h->servers[i], &t->nodes[i]);
-    if (!h->settled) return;
+    for (size_t i = 0; i < t->n_nodes; i++) log_server(h, h->servers[i], &t->nodes[i]);
+    if (!h->settled_us) return;
     log_primary(h, t);
     if (t->no_replica_eligible == h->logged_no_replica) return;
     h->logged_no_replica = t->no_replica_eligible;
@@ -175,12 +178,12 @@ static void evaluate(struct health *h, struct server *s, const struct sighting *
     for (size_t i = 0; i < h->n_servers; i++) measure(h, h->servers[i]);
     fill_nodes(h, nodes);
     choose_readers(nodes, h->n_servers, &choice);
-    h->settled = h->settled || is_settled(h);
+    if (!h->settled_us && is_settled(h)) h->settled_us = health_now();
     struct topology *t = topology_new(h->n_servers);
     t->primary = choice.primary;
     for (size_t i = 0; i < h->n_servers; i++) {
         store_live(h->servers[i], nodes[i].writes);
-        fill_node(t, i, h->servers[i], &nodes[i]);
+        fill_node(h, t, i, &nodes[i]);
     }
     mem_free(nodes);
     fill_alerts(h, t, &choice);

@@ -88,7 +88,8 @@ static bool node_equal(const struct node *a, const struct node *b) {
            a->port == b->port && a->weight == b->weight && a->role == b->role && a->state == b->state &&
            a->reason == b->reason && a->alert == b->alert && a->reads == b->reads && a->writes == b->writes &&
            a->timeline == b->timeline && a->system_identifier == b->system_identifier &&
-           a->up_since_us == b->up_since_us && a->live == b->live && addresses_equal(a, b);
+           a->up_since_us == b->up_since_us && a->newcomer == b->newcomer && a->live == b->live &&
+           addresses_equal(a, b);
 }
 
 bool topology_equal(const struct topology *a, const struct topology *b) {

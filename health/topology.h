@@ -79,7 +79,8 @@ struct node {
     bool writes;                // the one primary
     uint32_t timeline;          // 0 = unknown; a replica's is the highest it is known to have been on
     uint64_t system_identifier; // 0 = unknown
-    int64_t up_since_us;        // when it last came up (a new one starts slowly); 0 = not up
+    int64_t up_since_us;        // when it last came up; 0 = not up
+    bool newcomer;              // it came up when others were serving: its caches are cold (slow_start)
     struct node_live *live;
 };
 
