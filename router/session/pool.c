@@ -438,9 +438,13 @@ void pool_cancel_backend(struct server *s) {
 
 // ---- facts
 
-bool pool_is_failing(const struct pool *p) {
-    if (p->retry_at_us <= pools_now_us(p->pools)) return false;
-    return p->failing || (p->full && p->busy.count + p->idle.count + p->parked.count == 0);
+bool pool_is_full(const struct pool *p) {
+    if (LIKELY(!ilist_empty(&p->idle))) return false;
+    if (p->connecting.count > p->waiters.count) return false; // one is coming that nobody waits for yet
+    if (!pool_may_try(p)) return true;
+    // A worker without any will be handed one over, if somebody asks for it.
+    bool none = p->busy.count + p->connecting.count + p->parked.count + p->waiters.count == 0;
+    return !none && !budget_has_room(p->budget, p->pools->env->worker);
 }
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }

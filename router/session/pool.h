@@ -72,9 +72,9 @@ void pool_put(struct server *s);
 // Closes it now. `why` for the log; NULL = not worth a line.
 void pool_discard(struct server *s, const char *why);
 
-// True while a connect has failed within server_login_retry, or the server is full and this pool has no connection:
-// route elsewhere if you can.
-bool pool_is_failing(const struct pool *p);
+// True when a ticket would have to wait for somebody else's connection, or for the next try of a server that failed: go
+// elsewhere if you can.
+bool pool_is_full(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);

@@ -115,6 +115,10 @@ bool budget_take(struct budget *b, size_t worker, bool from_reserve) {
     return true;
 }
 
+bool budget_has_room(const struct budget *b, size_t worker) {
+    return atomic_load(&b->shares[worker].gifts) > 0 || atomic_load(&b->used) < atomic_load(&b->size);
+}
+
 void budget_give(struct budget *b, size_t worker) {
     int had = atomic_fetch_sub(&b->shares[worker].used, 1);
     bug_unless(had > 0);

@@ -47,6 +47,8 @@ void budget_hand_over(struct budget *b, size_t from, size_t to);
 bool budget_decline(struct budget *b, size_t worker);
 // Somebody else who wants one, whatever the split is: worth a nudge when there is room.
 bool budget_someone_wants(const struct budget *b, size_t worker, size_t *who);
+// budget_take without the reserve would succeed, as far as can be said: others take and give meanwhile.
+bool budget_has_room(const struct budget *b, size_t worker);
 int budget_used(const struct budget *b);
 // More are in use than the size: the reserve, or a limit that was lowered.
 bool budget_is_over(const struct budget *b);

@@ -308,6 +308,25 @@ static void names_of_any_length(void **state) {
                          pools_find(w.pools, &w.topology->nodes[0], "a", "bc"));
 }
 
+// What routing asks before it sends anybody here.
+static void a_full_pool_says_so(void **state) {
+    (void)state;
+    struct visitor v[3];
+    w.config.default_pool_size = 1;
+    w.config.reserve_pool_size = 0;
+    reconfigure();
+    assert_false(pool_is_full(world_pool(&w))); // one can be opened
+    visitor_wait(&v[0], &w);
+    assert_true(pool_is_full(world_pool(&w)));
+    (void)visitor_come(&v[1], &w);
+    assert_true(pool_is_full(world_pool(&w)));
+    visitor_go(&v[0]);
+    visitor_go(&v[1]);
+    assert_false(pool_is_full(world_pool(&w))); // one is idle
+    (void)visitor_come(&v[2], &w);
+    visitor_go(&v[2]);
+}
+
 // ---- failures
 
 static void a_failure_is_told_at_once_for_a_while(void **state) {
@@ -318,7 +337,7 @@ static void a_failure_is_told_at_once_for_a_while(void **state) {
     for (size_t i = 0; i < 2; i++) (void)visitor_come(&v[i], &w);
     RUN_UNTIL(&w, v[0].failed && v[1].failed);
     assert_string_equal(v[0].fault.sqlstate, "08006");
-    assert_true(pool_is_failing(world_pool(&w)));
+    assert_true(pool_is_full(world_pool(&w)));
     int reports = w.reports[EVIDENCE_REFUSED];
     assert_in_range(reports, 1, 2);
     uint64_t start = uv_hrtime();
@@ -326,7 +345,7 @@ static void a_failure_is_told_at_once_for_a_while(void **state) {
     assert_true(v[2].failed);
     assert_true(uv_hrtime() - start < 300000000u);
     assert_int_equal(w.reports[EVIDENCE_REFUSED], reports);
-    RUN_UNTIL(&w, !pool_is_failing(world_pool(&w)));
+    RUN_UNTIL(&w, !pool_is_full(world_pool(&w)));
     visitor_wait(&v[2], &w);
     assert_int_equal(w.reports[EVIDENCE_REFUSED], reports + 1);
 }
@@ -349,16 +368,15 @@ static void a_full_server_is_waited_for(void **state) {
     (void)visitor_come(&v[1], &w);
     RUN_UNTIL(&w, w.fake.startups >= 3); // tried again after a while
     assert_int_equal(v[1].failed + v[1].granted, 0);
-    assert_false(pool_is_failing(world_pool(&w))); // a busy one may come back
     visitor_go(&v[0]);
     assert_int_equal(v[1].granted, 1);
-    // With none to wait for it is failing, and still tries.
+    // With none to wait for it still tries.
     pool_discard(v[1].server, NULL);
     w.config.query_wait_timeout = 500;
     (void)visitor_come(&v[2], &w);
     int startups = w.fake.startups;
     RUN_UNTIL(&w, w.fake.startups > startups + 1);
-    RUN_UNTIL(&w, pool_is_failing(world_pool(&w)));
+    RUN_UNTIL(&w, pool_is_full(world_pool(&w)));
     RUN_UNTIL(&w, v[2].failed);
     assert_string_equal(v[2].fault.sqlstate, "53300");
     assert_non_null(strstr(v[2].fault.hint, "too many clients already"));
@@ -493,11 +511,11 @@ static void up_again_means_try_again(void **state) {
     w.config.server_login_retry = 60000;
     w.fake.error = buf_span(&starting);
     visitor_wait(&v, &w);
-    assert_true(v.failed && pool_is_failing(world_pool(&w)));
+    assert_true(v.failed && pool_is_full(world_pool(&w)));
     world_set_topology(&w, world_topology(&w, NODE_STATE_DOWN));
     w.fake.error = span_of(NULL, 0);
     world_set_topology(&w, world_topology(&w, NODE_STATE_UP));
-    assert_false(pool_is_failing(world_pool(&w)));
+    assert_false(pool_is_full(world_pool(&w)));
     visitor_wait(&v, &w);
     assert_true(v.granted);
     visitor_go(&v);
@@ -792,6 +810,7 @@ int main(void) {
         TEST(idle_ones_go_down_to_the_minimum),
         TEST(a_pool_that_nobody_uses_goes),
         TEST(names_of_any_length),
+        TEST(a_full_pool_says_so),
         TEST(a_failure_is_told_at_once_for_a_while),
         TEST(a_full_server_is_waited_for),
         TEST(new_credentials_are_tried_at_once),
