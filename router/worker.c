@@ -17,6 +17,7 @@ struct worker {
     uv_thread_t thread;
     uv_loop_t loop;
     uv_prepare_t before_poll;
+    uv_timer_t retry; // for sessions that wait for a fresh replica
     struct mailbox mailbox;
     struct deadlines *deadlines;
     struct listeners *listeners;
@@ -79,6 +80,7 @@ static void pools_closed(void *arg) {
     w->env.pools = NULL;
     deadlines_close(w->deadlines);
     uv_close((uv_handle_t *)&w->before_poll, NULL);
+    uv_close((uv_handle_t *)&w->retry, NULL);
     mailbox_close(&w->mailbox);
 }
 
@@ -117,6 +119,15 @@ static void count_verdicts(struct worker *w) {
     struct verdicts_stats now = databases_stats(&w->env.databases);
     atomic_store_explicit(&w->stats.counters[STAT_VERDICT_HITS], now.hits, memory_order_relaxed);
     atomic_store_explicit(&w->stats.counters[STAT_VERDICT_MISSES], now.misses, memory_order_relaxed);
+}
+
+static void on_retry(uv_timer_t *timer) { sessions_retry_stale(&container_of(timer, struct worker, retry)->env); }
+
+// Half the time between two looks at the servers: so little is added to what they take.
+static void on_retry_soon(void *arg) {
+    struct worker *w = arg;
+    uint64_t after_ms = MAX_OF((uint64_t)w->env.config->fresh_interval / 2, UINT64_C(1));
+    if (!uv_is_active((uv_handle_t *)&w->retry)) uv_timer_start(&w->retry, on_retry, after_ms, 0);
 }
 
 static void on_tick(void *arg) {
@@ -298,12 +309,16 @@ static void init_env(struct worker *w) {
     e->users = w->shared->users;
     ilist_init(&e->sessions);
     ilist_init(&e->parked);
+    ilist_init(&e->waiting);
     e->watch_database = on_watch_database;
     e->refresh_database = on_refresh_database;
     e->session_closed = session_closed;
+    e->retry_soon = on_retry_soon;
+    e->last_write_us = &w->shared->last_write_us;
     e->arg = w;
     e->pools = pools_new(&e->server, w->shared->quota);
     pools_set_topology(e->pools, e->topology);
+    sessions_config_changed(e);
 }
 
 struct worker *worker_start(size_t index, struct worker_shared *shared, const struct worker_ops *ops,
@@ -322,6 +337,7 @@ struct worker *worker_start(size_t index, struct worker_shared *shared, const st
     deadlines_on_tick(w->deadlines, on_tick, w);
     uv_prepare_init(&w->loop, &w->before_poll);
     uv_prepare_start(&w->before_poll, on_before_poll);
+    uv_timer_init(&w->loop, &w->retry);
     config_ref(config);
     topology_ref(topology);
     w->env.config = config;

@@ -3,7 +3,8 @@
 // router/worker.h: one thread that serves clients.
 //
 // Its own loop, listeners, clients, server connections, pools, caches and counters; nothing of it is touched by another
-// thread, which sends mail instead. What it must share (the number of clients, connection budgets, freshness) are atomics.
+// thread, which sends mail instead. What it must share (the number of clients, connection budgets, freshness) are
+// atomics.
 #ifndef PGSTEER_ROUTER_WORKER_H
 #define PGSTEER_ROUTER_WORKER_H
 
@@ -21,8 +22,9 @@ struct worker;
 
 // What all workers share. Owned by the runtime, which outlives them.
 struct worker_shared {
-    atomic_int clients;       // connections now
-    atomic_ullong next_id;    // of clients
+    atomic_int clients;          // connections now
+    atomic_ullong last_write_us; // when the last write of any client was acknowledged; for consistency = global
+    atomic_ullong next_id;       // of clients
     atomic_bool draining;
     struct quota *quota;
     struct user_counts *users;
@@ -45,8 +47,8 @@ struct worker_ops {
 // The worker a cancel key's pid belongs to.
 static inline size_t worker_of_pid(uint32_t pid) { return pid >> 25; }
 
-// References on config, topology and the TLS contexts (either may be NULL) are taken. Runs until worker_stop. Control thread,
-// as all below.
+// References on config, topology and the TLS contexts (either may be NULL) are taken. Runs until worker_stop. Control
+// thread, as all below.
 NODISCARD struct worker *worker_start(size_t index, struct worker_shared *shared, const struct worker_ops *ops,
                                       struct config *config, struct topology *topology, struct tls_context *tls_clients,
                                       struct tls_context *tls_servers, struct fault *f);

@@ -11,8 +11,8 @@
 
 // Which state may follow which, a bit each. One setter, so that an impossible move is found where it is made.
 static const uint8_t legal_moves[SESSION_STATES] = {
-    [SESSION_LOGIN] = 1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED |
-                      1 << SESSION_CLOSED,
+    [SESSION_LOGIN] =
+        1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_IDLE] = 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_WAITING] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_PARKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
@@ -23,8 +23,10 @@ static const uint8_t legal_moves[SESSION_STATES] = {
 void session_set_state(struct session *s, enum session_state to) {
     if (s->state == to) return;
     bug_unless(legal_moves[s->state] & (1 << to));
-    if (s->state == SESSION_PARKED) ilist_remove(&s->env->parked, &s->parked_link);
-    if (to == SESSION_PARKED) ilist_push_back(&s->env->parked, &s->parked_link);
+    if (s->state == SESSION_PARKED) ilist_remove(&s->env->parked, &s->waits_link);
+    if (s->state == SESSION_WAITING) ilist_remove(&s->env->waiting, &s->waits_link);
+    if (to == SESSION_PARKED) ilist_push_back(&s->env->parked, &s->waits_link);
+    if (to == SESSION_WAITING) ilist_push_back(&s->env->waiting, &s->waits_link);
     s->state = to;
 }
 
@@ -42,6 +44,12 @@ void session_fail(struct session *s, enum stat_error reason, const char *sqlstat
 void session_resume(struct session *s) {
     if (s->state == SESSION_CLOSED || session_is_login(s)) return;
     client_resume_input(&s->client);
+}
+
+void session_configure(struct session *s) {
+    const struct config *c = s->env->config;
+    s->consistency = config_consistency(c, s->client.database, s->client.user);
+    s->preference = config_route(c, s->client.database, s->client.user);
 }
 
 // The client.
@@ -83,9 +91,9 @@ static const struct client_ops client_ops = {
 void session_open(struct session_env *env, int fd, uint64_t id) {
     struct session *s = mem_new(struct session);
     s->env = env;
-    s->node = ROUTE_NODES_MAX;
+    s->node = s->last_reader = ROUTE_NODES_MAX;
     ilink_init(&s->link);
-    ilink_init(&s->parked_link);
+    ilink_init(&s->waits_link);
     deadline_init(&s->deadline);
     s->journal = buf_make(SIZE_MAX / 2);
     prep_client_init(&s->names);
@@ -137,12 +145,13 @@ void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_
 
 // All sessions of a worker.
 
-// Those that are parked now and fulfil `which` try again; one that is parked anew goes to the back, and is not met twice.
+// Those that are parked now and fulfil `which` try again; one that is parked anew goes to the back, and is not met
+// twice.
 static void retry_parked(struct session_env *env, bool (*which)(const struct session *s, uint64_t now_us),
                          uint64_t now_us) {
     for (size_t n = env->parked.count; n-- > 0 && !ilist_empty(&env->parked);) {
         struct ilink *first = ilist_first(&env->parked);
-        struct session *s = container_of(first, struct session, parked_link);
+        struct session *s = container_of(first, struct session, waits_link);
         if (which(s, now_us)) {
             session_unpark(s);
         } else {
@@ -153,6 +162,7 @@ static void retry_parked(struct session_env *env, bool (*which)(const struct ses
 }
 
 static bool is_any(const struct session *s, uint64_t now_us) { return (void)s, (void)now_us, true; }
+static bool is_stale(const struct session *s, uint64_t now_us) { return (void)now_us, s->stale_us != 0; }
 static bool is_login(const struct session *s, uint64_t now_us) { return (void)now_us, session_is_login(s); }
 
 // Waited long enough, or what it waits for may be there.
@@ -160,8 +170,17 @@ static bool is_due(const struct session *s, uint64_t now_us) {
     const struct session_env *env = s->env;
     int primary = env->topology->primary;
     if (session_park_expired(s, now_us)) return true;
+    if (s->stale_us) return true;
     if (session_is_login(s) && session_awaits_catalog(s)) return false;
     return session_is_login(s) || (primary >= 0 && !(env->avoid >> primary & 1));
+}
+
+static void find_near(struct session_env *env) {
+    const struct topology *t = env->topology;
+    const char *zone = env->config->zone;
+    env->near = 0;
+    for (size_t i = 0; zone[0] && i < t->n_nodes && i < ROUTE_NODES_MAX; i++)
+        if (strcmp(t->nodes[i].zone, zone) == 0) env->near |= UINT64_C(1) << i;
 }
 
 void sessions_topology_changed(struct session_env *env, const struct topology *before) {
@@ -171,20 +190,25 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
     if (!same) { // the places of servers are others now
         memset(&env->balance, 0, sizeof env->balance);
         env->avoid = 0;
-        ILIST_EACH(&env->sessions, n) container_of(n, struct session, link)->node = ROUTE_NODES_MAX;
+        ILIST_EACH(&env->sessions, n) {
+            struct session *s = container_of(n, struct session, link);
+            s->node = s->last_reader = ROUTE_NODES_MAX;
+        }
     }
+    find_near(env);
     retry_parked(env, is_any, 0);
 }
 
-void sessions_catalog_changed(struct session_env *env) {
-    retry_parked(env, is_login, 0);
-}
+void sessions_catalog_changed(struct session_env *env) { retry_parked(env, is_login, 0); }
+
+void sessions_retry_stale(struct session_env *env) { retry_parked(env, is_stale, 0); }
 
 void sessions_config_changed(struct session_env *env) {
+    find_near(env);
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
         // pool_mode stays what it was at the login: the client may have built on it.
-        if (s->database) s->consistency = config_consistency(env->config, s->client.database, s->client.user);
+        if (s->database) session_configure(s);
     }
 }
 
@@ -197,6 +221,7 @@ void sessions_tick(struct session_env *env) {
     uint64_t now_us = env->server.now_us(env->server.arg);
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
+    ILIST_EACH(&env->waiting, n) session_try_elsewhere(container_of(n, struct session, waits_link));
 }
 
 void sessions_drain(struct session_env *env) {

@@ -2,8 +2,8 @@
 //
 // router/session/session_link.c: a session gets a server connection, keeps it, gives it back, or loses it.
 //
-// A unit that is ready is routed once; when the chosen server cannot be reached it is routed again without that one. A write
-// while there is no primary, or one that cannot be reached, is parked and tried again until query_wait_timeout.
+// A unit that is ready is routed once; when the chosen server cannot be reached it is routed again without that one. A
+// write while there is no primary, or one that cannot be reached, is parked and tried again until query_wait_timeout.
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -11,7 +11,8 @@
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
-// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills them.
+// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills
+// them.
 enum { RERUNS_MAX = 2 };
 
 static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
@@ -42,21 +43,28 @@ void session_park(struct session *s) {
     session_set_state(s, SESSION_PARKED);
 }
 
-static void acquire(struct session *s, int node, bool replica) {
-    struct session_env *env = s->env;
-    struct pool *p = pools_find(env->pools, &env->topology->nodes[node], s->client.database, s->client.user);
+static struct pool *pool_of(const struct session *s, int node) {
+    const struct session_env *env = s->env;
+    return pools_find(env->pools, &env->topology->nodes[node], s->client.database, s->client.user);
+}
+
+static void acquire(struct session *s, struct pool *p, int node, bool replica) {
     if (session_is_login(s) || !pool_credentials(p)) give_credentials(s, p);
     s->node = (uint8_t)node;
     s->on_replica = replica;
     struct server *sv = pool_get(p, &s->ticket, &session_server_ops, s);
-    if (sv) linked(s, sv);
-    else session_set_state(s, SESSION_WAITING);
+    if (sv)
+        linked(s, sv);
+    else
+        session_set_state(s, SESSION_WAITING);
 }
 
 static void acquire_or_park(struct session *s, const struct route *to) {
     bool reachable = to->node >= 0 && !(s->env->avoid >> to->node & 1);
-    if (reachable) acquire(s, to->node, to->replica);
-    else session_park(s);
+    if (reachable)
+        acquire(s, pool_of(s, to->node), to->node, to->replica);
+    else
+        session_park(s);
 }
 
 // Why the unit must go to the primary whatever its statements say; ROUTE_REASON_BALANCED = it need not.
@@ -67,7 +75,16 @@ static enum route_reason form_reason(const struct request *r) {
     return ROUTE_REASON_BALANCED;
 }
 
-static struct route route_unit(struct session *s) {
+// The replica that answered the session's last read, as long as it cannot have gone back behind that.
+static int last_reader(const struct session *s) {
+    if (s->last_reader >= s->env->topology->n_nodes) return -1;
+    const struct node *n = &s->env->topology->nodes[s->last_reader];
+    bool same =
+        n->up_since_us == s->last_reader_up_us && atomic_load_explicit(&n->live->fresh_until_us, memory_order_relaxed);
+    return same ? s->last_reader : -1;
+}
+
+static struct route route_unit(struct session *s, uint64_t full) {
     struct session_env *env = s->env;
     struct topology *t = env->topology;
     const struct request *r = &s->request;
@@ -78,16 +95,40 @@ static struct route route_unit(struct session *s) {
         .verdict = r->verdict,
         .consistency = s->consistency,
         .balance = env->config->balance,
+        .preference = s->preference,
         .last_write_us = s->last_write_us,
+        .last_read_us = s->last_read_us,
+        .last_reader = last_reader(s),
+        .last_any_write_us = atomic_load_explicit(env->last_write_us, memory_order_relaxed),
         .now_us = now_us(s),
+        .slow_start_us = (uint64_t)env->config->slow_start * 1000,
         .avoid = env->avoid | s->avoid,
+        .full = full,
+        .near = env->near,
         .rerun = s->again > 0 && !s->again_anywhere,
     };
     return route(&q, t, &env->balance);
 }
 
+// True when the read should wait for a replica that is fresh enough rather than go to the primary now.
+static bool wait_for_freshness(struct session *s) {
+    uint64_t now = now_us(s), limit_us = (uint64_t)s->env->config->consistency_wait * 1000;
+    if (!s->stale_us) s->stale_us = now;
+    if (now - s->stale_us >= limit_us) return false;
+    session_set_state(s, SESSION_PARKED);
+    s->env->retry_soon(s->env->arg);
+    return true;
+}
+
 void session_find_server(struct session *s) {
-    struct route to = route_unit(s);
+    struct route to = route_unit(s, 0);
+    if (to.stale && wait_for_freshness(s)) return;
+    // A replica without a connection to spare is for those who find no other.
+    for (uint64_t full = 0; to.replica; to = route_unit(s, full)) {
+        uint64_t bit = UINT64_C(1) << to.node;
+        if ((full & bit) || !pool_is_full(pool_of(s, to.node))) break;
+        full |= bit;
+    }
     s->reason = (uint8_t)to.reason;
     if (s->held && !to.replica) {
         s->node = ROUTE_NODES_MAX;
@@ -96,6 +137,16 @@ void session_find_server(struct session *s) {
         return;
     }
     acquire_or_park(s, &to);
+}
+
+void session_try_elsewhere(struct session *s) {
+    if (!s->on_replica || session_is_login(s) || s->node >= ROUTE_NODES_MAX) return;
+    struct route to = route_unit(s, UINT64_C(1) << s->node);
+    if (!to.replica || to.node == s->node || pool_is_full(pool_of(s, to.node))) return;
+    pool_cancel(&s->ticket);
+    session_set_state(s, SESSION_IDLE);
+    acquire(s, pool_of(s, to.node), to.node, true);
+    if (s->state == SESSION_LINKED) session_resume(s);
 }
 
 void session_find_login_server(struct session *s) {
@@ -114,8 +165,10 @@ void session_find_login_server(struct session *s) {
 static void on_granted(struct ticket *t, struct server *sv) {
     struct session *s = container_of(t, struct session, ticket);
     linked(s, sv);
-    if (session_is_login(s)) session_login_linked(s);
-    else session_resume(s);
+    if (session_is_login(s))
+        session_login_linked(s);
+    else
+        session_resume(s);
 }
 
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
@@ -134,8 +187,10 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     bool refused = is_class(f, "28") || is_class(f, "3D") || is_class(f, "42");
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (is_class(f, "53")) { // waited for its turn long enough
-        if (login) client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
-        else session_refuse(s, f);
+        if (login)
+            client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
+        else
+            session_refuse(s, f);
         return;
     }
     if (refused && !s->on_replica) { // what the server says of the login holds for the client
@@ -143,10 +198,14 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
         return;
     }
     // What a server says to this user's login is no reason for others to avoid it.
-    if (refused && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
-    else avoid_server(s);
-    if (login) session_login_retry(s);
-    else session_resume(s);
+    if (refused && s->node < ROUTE_NODES_MAX)
+        s->avoid |= UINT64_C(1) << s->node;
+    else
+        avoid_server(s);
+    if (login)
+        session_login_retry(s);
+    else
+        session_resume(s);
 }
 
 void session_link_init(struct session *s) {
@@ -166,12 +225,15 @@ void session_unpark(struct session *s) {
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (expired) {
         struct fault f;
-        fault_set(&f, "57P03", "no server that can take this statement was reachable within %lld ms (query_wait_timeout)",
+        fault_set(&f, "57P03",
+                  "no server that can take this statement was reachable within %lld ms (query_wait_timeout)",
                   (long long)s->env->config->query_wait_timeout);
         fault_hint(&f, "The health endpoint of pgsteer shows the state of every server.");
         s->parked_us = 0;
-        if (login) client_fail(&s->client, STAT_ERROR_NO_PRIMARY, &f);
-        else session_refuse(s, &f);
+        if (login)
+            client_fail(&s->client, STAT_ERROR_NO_PRIMARY, &f);
+        else
+            session_refuse(s, &f);
     } else if (login) {
         session_login_retry(s);
     } else {
@@ -211,8 +273,10 @@ void session_unlink(struct session *s) {
         s->held = sv;
     } else {
         if (s->held == sv) s->held = NULL;
-        if (response_is_clean(&s->response)) pool_put(sv);
-        else pool_discard(sv, "bytes were left over");
+        if (response_is_clean(&s->response))
+            pool_put(sv);
+        else
+            pool_discard(sv, "bytes were left over");
     }
     response_fini(&s->response);
     s->on_replica = false;
@@ -229,12 +293,16 @@ void session_drop_servers(struct session *s) {
         bool terminated = s->ready && s->request.kind == REQUEST_TERMINATE;
         if (busy && !terminated) pool_cancel_backend(sv);
         bool clean = !busy && !s->pins && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
-        if (clean) pool_put(sv);
-        else pool_discard(sv, NULL);
+        if (clean)
+            pool_put(sv);
+        else
+            pool_discard(sv, NULL);
     }
     if (held && held != sv) {
-        if (s->pins) pool_discard(held, NULL);
-        else pool_put(held);
+        if (s->pins)
+            pool_discard(held, NULL);
+        else
+            pool_put(held);
     }
 }
 
@@ -243,8 +311,10 @@ void session_drop_servers(struct session *s) {
 static void undo_names(struct session *s, struct server *sv) {
     while (!pipeline_is_empty(&sv->replies)) {
         enum reply_kind kind = (enum reply_kind)pipeline_head(&sv->replies)->kind;
-        if (kind == REPLY_QUERY || kind == REPLY_SYNC) pipeline_pop(&sv->replies);
-        else prep_fail(&s->names, &sv->prepared, &sv->replies);
+        if (kind == REPLY_QUERY || kind == REPLY_SYNC)
+            pipeline_pop(&sv->replies);
+        else
+            prep_fail(&s->names, &sv->prepared, &sv->replies);
     }
 }
 
@@ -269,8 +339,8 @@ void session_run_again(struct session *s, bool anywhere) {
     session_resume(s);
 }
 
-// True when the client's view of its session survives: it has no state on the connection (but for a transaction, which can be
-// given up), and has not been sent half a message.
+// True when the client's view of its session survives: it has no state on the connection (but for a transaction, which
+// can be given up), and has not been sent half a message.
 static bool survives(const struct session *s) {
     return !s->pins && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
 }
@@ -288,12 +358,13 @@ static struct loss loss_of(const struct session *s, const struct server *sv) {
                          .flush = s->flush_due};
 }
 
-// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is lost,
-// unless its end was under way: then it is over, one way or the other.
+// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is
+// lost, unless its end was under way: then it is over, one way or the other.
 static void answer_lost(struct session *s, const struct loss *l, struct fault *f) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    if (l->in_transaction && l->ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
+    if (l->in_transaction && l->ending)
+        fault_set(f, "08007", "the connection was lost while the transaction was being ended");
     s->lost_tx = l->in_transaction && !l->ending;
     s->lost_told = l->due > 0;
     for (uint32_t i = 0; i < l->due; i++) {
@@ -305,8 +376,24 @@ static void answer_lost(struct session *s, const struct loss *l, struct fault *f
     session_settle(s);
 }
 
+void session_note_write(struct session *s) {
+    // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
+    unsigned long long now = uv_hrtime() / 1000 + 1,
+                       last = atomic_load_explicit(s->env->last_write_us, memory_order_relaxed);
+    s->last_write_us = now;
+    while (last < now && !atomic_compare_exchange_weak(s->env->last_write_us, &last, now)) {
+    }
+}
+
+void session_note_read(struct session *s) {
+    if (s->consistency < CONSISTENCY_MONOTONIC) return;
+    s->last_read_us = uv_hrtime() / 1000 + 1;
+    s->last_reader = s->on_replica ? s->node : ROUTE_NODES_MAX;
+    if (s->last_reader < ROUTE_NODES_MAX) s->last_reader_up_us = s->env->topology->nodes[s->node].up_since_us;
+}
+
 static void forget_due(struct session *s) {
-    if (s->due && (s->tx_wrote || !s->on_replica)) s->last_write_us = uv_hrtime() / 1000 + 1; // it may have been done
+    if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
     s->claimed = s->prelude_due = s->tx_beginning = false;
     s->open = s->flush_due = s->copy_due = s->copying = false;
@@ -353,7 +440,9 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         session_run_again(s, true);
     } else {
         forget_due(s);
-        if (alive) answer_lost(s, &loss, &lost);
-        else client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
+        if (alive)
+            answer_lost(s, &loss, &lost);
+        else
+            client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
     }
 }

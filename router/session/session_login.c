@@ -2,9 +2,9 @@
 //
 // router/session/session_login.c: from an authenticated client to a welcome one.
 //
-// The client is shown the parameters that a PostgreSQL connection with its database, user and settings would show it. They
-// come from such a connection: one of the pool is given the settings, which also proves that the servers take the user, the
-// database and the settings; or from memory, when another client logged in with the same a moment ago.
+// The client is shown the parameters that a PostgreSQL connection with its database, user and settings would show it.
+// They come from such a connection: one of the pool is given the settings, which also proves that the servers take the
+// user, the database and the settings; or from memory, when another client logged in with the same a moment ago.
 #include <sys/random.h>
 
 #include "base/mem.h"
@@ -86,9 +86,12 @@ bool session_awaits_catalog(const struct session *s) {
 static void log_in(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s)) session_park(s);
-    else if (fresh) welcome(s, parameters);
-    else session_find_login_server(s);
+    if (session_awaits_catalog(s))
+        session_park(s);
+    else if (fresh)
+        welcome(s, parameters);
+    else
+        session_find_login_server(s);
 }
 
 static bool count_user(struct session *s) {
@@ -97,7 +100,8 @@ static bool count_user(struct session *s) {
     s->user_counted = user_counts_enter(s->env->users, s->client.user, limit);
     if (!s->user_counted)
         session_fail(s, STAT_ERROR_TOO_MANY_CLIENTS, "53300",
-                     "too many connections for user \"%s\" (max_user_connections = %lld)", s->client.user, (long long)limit);
+                     "too many connections for user \"%s\" (max_user_connections = %lld)", s->client.user,
+                     (long long)limit);
     return s->user_counted;
 }
 
@@ -118,7 +122,7 @@ void session_authenticated(void *owner, struct client *c) {
     }
     s->settings = settings_intern(env->settings, buf_span(&c->startup));
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
-    s->consistency = config_consistency(env->config, c->database, c->user);
+    session_configure(s);
     log_in(s);
 }
 
@@ -126,9 +130,12 @@ void session_authenticated(void *owner, struct client *c) {
 void session_login_retry(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s)) session_park(s);
-    else if (parameters.len) welcome(s, parameters);
-    else session_find_login_server(s);
+    if (session_awaits_catalog(s))
+        session_park(s);
+    else if (parameters.len)
+        welcome(s, parameters);
+    else
+        session_find_login_server(s);
 }
 
 static void login_done(struct session *s) {

@@ -2,8 +2,9 @@
 //
 // router/session/session_parts.h: what the parts of a session call of each other.
 //
-// session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the client
-// says, session_output.c what the server says, session_lost.c a transaction without its server. Nobody else includes this.
+// session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
+// client says, session_output.c what the server says, session_lost.c a transaction without its server. Nobody else
+// includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -20,12 +21,14 @@ static inline bool session_is_login(const struct session *s) { return s->client.
 // FATAL to the client; the server connection is dealt with when the client is gone.
 void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+// Takes what the config says of its database and user, and a reload may change.
+void session_configure(struct session *s);
 // The client's kept input is looked at again.
 void session_resume(struct session *s);
 
 // session_login.c
 void session_authenticated(void *owner, struct client *c);
-void session_login_linked(struct session *s);  // a server has been found for the welcome
+void session_login_linked(struct session *s); // a server has been found for the welcome
 // What the session itself must know of its parameters.
 void session_note_parameter(struct session *s, struct span name, struct span value);
 void session_login_replied(struct session *s); // ... and has taken the settings
@@ -37,6 +40,8 @@ extern const struct server_owner_ops session_server_ops;
 void session_link_init(struct session *s);
 // Finds a server for the unit that is ready. LINKED afterwards, or waiting, parked, or closed.
 void session_find_server(struct session *s);
+// A read that waits in a replica's queue goes to another replica that has a connection to spare by now.
+void session_try_elsewhere(struct session *s);
 // The same for a login: any server in good order, the primary first.
 void session_find_login_server(struct session *s);
 void session_park(struct session *s);
@@ -48,7 +53,9 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
 void session_drop_servers(struct session *s);
 // The unit that is ready gets this error instead of a server.
 void session_refuse(struct session *s, const struct fault *f);
-void session_unpark(struct session *s); // tries again
+void session_note_write(struct session *s); // something that may have written has been answered
+void session_note_read(struct session *s);  // an answer has been shown
+void session_unpark(struct session *s);     // tries again
 bool session_park_expired(const struct session *s, uint64_t now_us);
 // What was sent to a replica and not answered is put before the client's input, to be sent again.
 void session_run_again(struct session *s, bool anywhere);
