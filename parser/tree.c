@@ -109,6 +109,13 @@ struct tree_statement tree_statement(const struct tree *t, size_t at) {
     return tree_type(t->result->stmts[at]->stmt);
 }
 
+bool tree_set_names(const struct tree *t, size_t at, void (*visit)(void *arg, struct span name, bool local),
+                    void *arg) {
+    const PgQuery__Node *n = t->result->stmts[at]->stmt;
+    return n && n->node_case == PG_QUERY__NODE__NODE_VARIABLE_SET_STMT &&
+           tree_type_set_names(n->variable_set_stmt, visit, arg);
+}
+
 // Names
 
 static struct span text_of(const char *s) { return s ? span_str(s) : span_of("", 0); }
@@ -290,20 +297,33 @@ enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *
 
 // Arguments
 
-bool tree_arg_is_true(const struct tree_event *e, int at, const char *name) {
+// NULL when it is not given.
+static const PgQuery__Node *arg_of(const struct tree_event *e, int at, const char *name) {
     const PgQuery__FuncCall *c = e->node;
     for (size_t i = 0; i < c->n_args; i++) {
         const PgQuery__Node *arg = c->args[i];
         if (arg->node_case == PG_QUERY__NODE__NODE_NAMED_ARG_EXPR) {
-            if (!span_is(text_of(arg->named_arg_expr->name), name)) continue;
-            arg = arg->named_arg_expr->arg;
-        } else if (i != (size_t)at) {
-            continue;
+            if (span_is(text_of(arg->named_arg_expr->name), name)) return arg->named_arg_expr->arg;
+        } else if (i == (size_t)at) {
+            return arg;
         }
-        return arg && arg->node_case == PG_QUERY__NODE__NODE_A_CONST &&
-               arg->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL && arg->a_const->boolval->boolval;
     }
-    return false;
+    return NULL;
+}
+
+bool tree_arg_is_true(const struct tree_event *e, int at, const char *name) {
+    const PgQuery__Node *arg = arg_of(e, at, name);
+    return arg && arg->node_case == PG_QUERY__NODE__NODE_A_CONST &&
+           arg->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL && arg->a_const->boolval->boolval;
+}
+
+bool tree_arg_text(const struct tree_event *e, int at, const char *name, struct span *out) {
+    const PgQuery__Node *arg = arg_of(e, at, name);
+    if (!arg || arg->node_case != PG_QUERY__NODE__NODE_A_CONST ||
+        arg->a_const->val_case != PG_QUERY__A__CONST__VAL_SVAL)
+        return false;
+    *out = text_of(arg->a_const->sval->sval);
+    return true;
 }
 
 bool tree_args_name_temp(const struct tree_event *e) {

@@ -100,6 +100,14 @@ struct tree_statement tree_statement(const struct tree *t, size_t at);
 enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *arg, const struct tree_event *e),
                            void *arg);
 
+// Reports the parameters that a SET or RESET changes, and whether it is SET LOCAL; nothing for others, nor for SET
+// TRANSACTION and SET CONSTRAINTS. True when they may
+// be given their defaults.
+bool tree_set_names(const struct tree *t, size_t at, void (*visit)(void *arg, struct span name, bool local), void *arg);
+
+// Of a TREE_SAW_CALL: the argument number `at` (from 0), or the one given as `name => ...`, when it is a string
+// constant; good while the tree is. False when it is anything else.
+bool tree_arg_text(const struct tree_event *e, int at, const char *name, struct span *out);
 // Of a TREE_SAW_CALL: whether the argument number `at` (from 0), or the one given as `name => ...`, is the constant
 // TRUE.
 bool tree_arg_is_true(const struct tree_event *e, int at, const char *name);

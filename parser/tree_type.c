@@ -174,6 +174,29 @@ static struct tree_statement set_type(const PgQuery__VariableSetStmt *s) {
     return t;
 }
 
+// SET SESSION CHARACTERISTICS AS TRANSACTION sets a default for each of its modes.
+static void visit_characteristics(const PgQuery__VariableSetStmt *s,
+                                  void (*visit)(void *arg, struct span name, bool local), void *arg) {
+    static const char *const names[] = {"default_transaction_isolation", "default_transaction_read_only",
+                                        "default_transaction_deferrable"};
+    for (size_t i = 0; i < s->n_args; i++) {
+        if (s->args[i]->node_case != NODE(DEF_ELEM)) continue;
+        for (size_t k = 0; k < countof(names); k++)
+            if (is_named(s->args[i]->def_elem->defname, names[k] + strlen("default_")))
+                visit(arg, span_str(names[k]), false);
+    }
+}
+
+bool tree_type_set_names(const PgQuery__VariableSetStmt *s, void (*visit)(void *arg, struct span name, bool local),
+                         void *arg) {
+    if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) return false;
+    if (s->kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI)
+        visit(arg, span_str(s->name), s->is_local);
+    else if (set_type(s).type == TREE_SET)
+        visit_characteristics(s, visit, arg);
+    return s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET || s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
+}
+
 static enum tree_type copy_type(const PgQuery__CopyStmt *s) {
     if (s->is_program || s->filename[0]) return TREE_COPY_SERVER;
     return s->is_from ? TREE_COPY_IN : TREE_COPY_OUT;

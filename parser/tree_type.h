@@ -10,6 +10,9 @@
 
 // `n` is the node of a whole statement; NULL is TREE_OTHER.
 struct tree_statement tree_type(const PgQuery__Node *n);
+// See tree_set_names.
+bool tree_type_set_names(const PgQuery__VariableSetStmt *s, void (*visit)(void *arg, struct span name, bool local),
+                         void *arg);
 // Whether it is a string constant that contains pg_temp.
 bool tree_const_names_temp(const PgQuery__Node *n);
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: ISC
+// parser/setting_names.c: see parser/setting_names.h.
+#include "parser/setting_names.h"
+
+#include "parser/builtins.h"
+#include "parser/tree.h"
+#include "parser/verdict.h"
+
+static void add_name(struct setting_names *n, struct span name, bool local) {
+    // They are those of the transaction, however they are set.
+    static const char *const transaction[] = {"transaction_isolation", "transaction_read_only",
+                                              "transaction_deferrable"};
+    char lower[256];
+    if (name.len == 0 || name.len >= sizeof lower) {
+        n->unknown = true;
+        return;
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.ptr[i];
+        lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    lower[name.len] = '\0';
+    for (size_t i = 0; i < countof(transaction); i++)
+        if (strcmp(lower, transaction[i]) == 0) return;
+    if (strcmp(lower, "seed") == 0) n->unknown = true; // its value cannot be read
+    struct buf *to = local ? &n->local : &n->names;
+    // SET SESSION AUTHORIZATION ends a SET ROLE.
+    if (strcmp(lower, "session_authorization") == 0) buf_put_cstr(to, "role");
+    buf_put_cstr(to, lower);
+    n->unknown |= to->failed;
+}
+
+static void on_name(void *arg, struct span name, bool local) { add_name(arg, name, local); }
+
+static void on_set_config(struct setting_names *n, const struct tree_event *e) {
+    struct span name;
+    bool local = tree_arg_is_true(e, 2, "is_local");
+    if (!tree_arg_text(e, 0, "setting_name", &name))
+        n->unknown = true;
+    else
+        add_name(n, name, local);
+    n->restores |= !local; // its value may be NULL
+}
+
+static void on_event(void *arg, const struct tree_event *e) {
+    struct setting_names *n = arg;
+    bool sets = (builtin_function(e->schema, e->name).facts & FACT_SET) != 0;
+    switch (e->type) {
+    case TREE_SAW_CALL:
+        if (sets) on_set_config(n, e);
+        break;
+    case TREE_SAW_FIELD: n->unknown |= sets; break;
+    case TREE_SAW_CHANGE: n->unknown |= builtin_relation_is_settings(e->schema, e->name); break;
+    case TREE_SAW_OPERATOR:
+    case TREE_SAW_SAMPLE:
+    case TREE_SAW_RELATION:
+    case TREE_SAW_ROW_LOCK:
+    case TREE_SAW_INTO:
+    case TREE_SAW_EXECUTE:
+    case TREE_SAW_TEMP: break;
+    }
+}
+
+void setting_names_add(struct setting_names *n, struct span sql) {
+    struct tree *t;
+    if (tree_parse(sql, &t) != TREE_OK) {
+        n->unknown = true;
+        return;
+    }
+    for (size_t i = 0; i < tree_count(t); i++) {
+        n->restores |= tree_set_names(t, i, on_name, n);
+        if (tree_walk(t, i, on_event, n) != TREE_OK) n->unknown = true;
+    }
+    tree_free(t);
+}
