@@ -48,14 +48,24 @@ static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *s
     return due;
 }
 
-// Sees to it that the server connection holds `st`.
-static void need_statement(struct prep_rewrite *r, struct statement *st) {
+// The statement as it is parsed under the client's present settings.
+static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
+    if (LIKELY(st->context == r->context)) return st;
+    st = statements_intern(r->statements, st->query, st->types, r->context);
+    statement_unref(st); // it is the newest of the table's idle ones, and about to be used
+    return st;
+}
+
+// Sees to it that the server connection holds `st`, in the client's context. Answers what it holds.
+static struct statement *need_statement(struct prep_rewrite *r, struct statement *st) {
+    st = in_context(r, st);
     if (prep_server_has(r->server, st)) {
         prep_server_touch(r->server, st);
-        return;
+        return st;
     }
     parse_on_server(r, st, REPLY_SWALLOW);
     r->server_parses++;
+    return st;
 }
 
 static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct statement *st) {
@@ -68,8 +78,8 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
     b->unnamed_parsed = true;
 }
 
-// `DEALLOCATE name` of a statement prepared by Parse: the server does not know the name, so the batch's answers for it are
-// invented, up to the next Parse or Bind of something else.
+// `DEALLOCATE name` of a statement prepared by Parse: the server does not know the name, so the batch's answers for it
+// are invented, up to the next Parse or Bind of something else.
 static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
     if (!b->r->deallocates || m->name.len) return false;
     if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
@@ -97,7 +107,8 @@ static bool is_invented(struct batch *b, const struct frame *f) {
         pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
         return true;
     case FE_DESCRIBE:
-        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe =
+            f->payload.ptr[0] == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
         struct statement *gone = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
@@ -113,7 +124,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_parse m;
     if (!msg_parse(f->payload, &m)) bug("a batch holds a Parse that was not checked");
-    struct statement *st = statements_intern(r->statements, m.query, m.types);
+    struct statement *st = statements_intern(r->statements, m.query, m.types, r->context);
     if (m.name.len == 0) b->deallocating = begins_deallocate(b, &m);
     if (m.name.len == 0 && b->deallocating) {
         rewrite_deallocate(b, st);
@@ -125,9 +136,9 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken && !(r->again && taken == st)) {
+    if (taken && !(r->again && in_context(r, taken) == st)) {
         // The client has the name already: so will the server, under ours, and it gives PostgreSQL's own error.
-        need_statement(r, taken);
+        taken = need_statement(r, taken);
         char name[PREP_NAME_MAX];
         request_parse(r->out, prep_server_name(r->server, taken, name), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
@@ -148,14 +159,16 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     due->name = mem_strndup((const char *)m.name.ptr, m.name.len);
 }
 
-// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have becomes
-// one that no server has, so that nobody reaches a statement that is not his.
+// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have
+// becomes one that no server has, so that nobody reaches a statement that is not his.
 static struct span name_on_server(struct batch *b, struct span client_name, char to[PREP_NAME_MAX]) {
     struct prep_rewrite *r = b->r;
     if (client_name.len == 0 && b->unnamed_parsed) return client_name;
     struct statement *st = prep_client_find(r->client, client_name);
-    if (st) need_statement(r, st);
-    else if (client_name.len && !prep_is_our_name(client_name)) return client_name;
+    if (st)
+        st = need_statement(r, st);
+    else if (client_name.len && !prep_is_our_name(client_name))
+        return client_name;
     return prep_server_name(r->server, st, to);
 }
 

@@ -11,15 +11,21 @@ struct settings {
     UT_hash_handle hh;
     struct settings_table *table;
     uint32_t refs;
+    uint64_t id;
+    struct settings *meaning; // those of them that matter to what a text means (counted); NULL = none, or all
+    bool all_mean;
     size_t len;
     uint8_t pairs[]; // name NUL value NUL ..., sorted by name
 };
 
 struct settings_table {
     struct settings *all;
+    uint64_t last_id;
 };
 
-struct settings_table *settings_table_new(void) { return mem_new(struct settings_table); }
+struct settings_table *settings_table_new(void) {
+    return mem_new(struct settings_table);
+}
 
 void settings_table_free(struct settings_table *t) {
     bug_unless(!t->all);
@@ -38,10 +44,22 @@ static bool next_pair(struct cursor *c, struct pair *p) {
     return !c->bad;
 }
 
+static struct cursor pairs_of(const struct settings *s) {
+    return cursor_of(s ? span_of(s->pairs, s->len) : span_of("", 0));
+}
+
 static int by_name(const void *a, const void *b) {
     const struct pair *x = a, *y = b;
     int cmp = strcasecmp((const char *)x->name.ptr, (const char *)y->name.ptr);
     return cmp ? cmp : (x->order > y->order) - (x->order < y->order);
+}
+
+static void put_pair(struct buf *out, const struct pair *p) {
+    for (size_t i = 0; i < p->name.len; i++)
+        buf_put_u8(out,
+                   (uint8_t)(p->name.ptr[i] >= 'A' && p->name.ptr[i] <= 'Z' ? p->name.ptr[i] + 32 : p->name.ptr[i]));
+    buf_put_u8(out, 0);
+    buf_put(out, p->value.ptr, p->value.len + 1);
 }
 
 // The pairs sorted by name, of a name given twice only the last one.
@@ -59,11 +77,53 @@ static struct buf canonical(struct span pairs) {
     for (size_t i = 0; i < n; i++) {
         bool again = i + 1 < n && strcasecmp((const char *)all[i].name.ptr, (const char *)all[i + 1].name.ptr) == 0;
         if (again) continue;
-        buf_put(&out, all[i].name.ptr, all[i].name.len + 1);
-        buf_put(&out, all[i].value.ptr, all[i].value.len + 1);
+        put_pair(&out, &all[i]);
     }
     mem_free(all);
     return out;
+}
+
+// Parameters that have no part in what a text means, only in how it is run or shown. Those of extensions and the
+// application's own, which have a dot in their names, have none either. Others may have: in doubt they do.
+bool settings_name_has_meaning(struct span name) {
+    static const char *const harmless[] = {"application_name",
+                                           "bytea_output",
+                                           "client_min_messages",
+                                           "default_transaction_deferrable",
+                                           "default_transaction_isolation",
+                                           "default_transaction_read_only",
+                                           "effective_cache_size",
+                                           "extra_float_digits",
+                                           "idle_in_transaction_session_timeout",
+                                           "idle_session_timeout",
+                                           "jit",
+                                           "lock_timeout",
+                                           "log_statement",
+                                           "maintenance_work_mem",
+                                           "statement_timeout",
+                                           "synchronous_commit",
+                                           "temp_buffers",
+                                           "work_mem"};
+    if (memchr(name.ptr, '.', name.len)) return false;
+    for (size_t i = 0; i < countof(harmless); i++)
+        if (span_is(name, harmless[i])) return false;
+    return true;
+}
+
+static struct settings *settings_new(struct settings_table *t, const struct buf *key) {
+    struct settings *s = mem_alloc(sizeof *s + buf_len(key));
+    struct buf meaning = buf_make(SIZE_MAX / 2);
+    struct pair p;
+    *s = (struct settings){.table = t, .id = ++t->last_id, .len = buf_len(key)};
+    memcpy(s->pairs, key->data, s->len);
+    struct cursor c = pairs_of(s);
+    while (next_pair(&c, &p))
+        if (settings_name_has_meaning(p.name)) put_pair(&meaning, &p);
+    s->all_mean = buf_len(&meaning) == s->len;
+    if (!s->all_mean) s->meaning = settings_intern(t, buf_span(&meaning));
+    buf_release(&meaning);
+    HASH_ADD_KEYPTR(hh, t->all, s->pairs, s->len, s);
+    return s;
 }
 
 struct settings *settings_intern(struct settings_table *t, struct span pairs) {
@@ -71,16 +131,30 @@ struct settings *settings_intern(struct settings_table *t, struct span pairs) {
     struct settings *s = NULL;
     if (buf_len(&key)) {
         HASH_FIND(hh, t->all, key.data, buf_len(&key), s);
-        if (!s) {
-            s = mem_alloc(sizeof *s + buf_len(&key));
-            s->table = t;
-            s->len = buf_len(&key);
-            memcpy(s->pairs, key.data, s->len);
-            HASH_ADD_KEYPTR(hh, t->all, s->pairs, s->len, s);
-        }
+        if (!s) s = settings_new(t, &key);
         s->refs++;
     }
     buf_release(&key);
+    return s;
+}
+
+static bool has_name(struct span names, struct span name) {
+    struct cursor c = cursor_of(names);
+    while (cursor_left(&c))
+        if (span_eq(cursor_cstr(&c), name)) return true;
+    return false;
+}
+
+struct settings *settings_edit(struct settings_table *t, const struct settings *base, struct span names,
+                               struct span pairs) {
+    struct buf edited = buf_make(SIZE_MAX / 2);
+    struct cursor c = pairs_of(base);
+    struct pair p;
+    while (next_pair(&c, &p))
+        if (!has_name(names, p.name)) put_pair(&edited, &p);
+    buf_put_span(&edited, pairs); // the last one of a name counts
+    struct settings *s = settings_intern(t, buf_span(&edited));
+    buf_release(&edited);
     return s;
 }
 
@@ -91,43 +165,117 @@ void settings_ref(struct settings *s) {
 void settings_unref(struct settings *s) {
     if (!s || --s->refs > 0) return;
     HASH_DELETE(hh, s->table->all, s);
+    settings_unref(s->meaning);
     mem_free(s);
 }
 
-bool settings_outlive_reset_all(const struct settings *s) {
-    static const char *const names[] = {"role", "session_authorization", "seed"};
-    struct cursor c = cursor_of(s ? span_of(s->pairs, s->len) : span_of("", 0));
+bool settings_get(const struct settings *s, struct span name, struct span *value) {
+    struct cursor c = pairs_of(s);
     struct pair p;
-    while (next_pair(&c, &p))
-        for (size_t i = 0; i < countof(names); i++)
-            if (strcasecmp((const char *)p.name.ptr, names[i]) == 0) return true;
+    while (next_pair(&c, &p)) {
+        if (!span_eq(p.name, name)) continue;
+        *value = p.value;
+        return true;
+    }
     return false;
 }
 
-// A string constant that means the same whatever standard_conforming_strings says.
+void settings_put_names(const struct settings *s, struct buf *out) {
+    struct cursor c = pairs_of(s);
+    struct pair p;
+    while (next_pair(&c, &p)) buf_put(out, p.name.ptr, p.name.len + 1);
+}
+
+uint64_t settings_context(const struct settings *s) {
+    if (!s) return 0;
+    return s->all_mean ? s->id : settings_context(s->meaning);
+}
+
+uint64_t settings_new_context(struct settings_table *t) { return ++t->last_id; }
+
+// SQL.
+
+// A string constant that means the same whatever standard_conforming_strings and client_encoding say: bytes beyond
+// ASCII are given by number, and so taken for the server's encoding, as those of a start-up packet are.
 static void put_literal(struct buf *sql, struct span text) {
     buf_put(sql, "E'", 2);
     for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == '\'' || text.ptr[i] == '\\') buf_put_u8(sql, text.ptr[i]);
-        buf_put_u8(sql, text.ptr[i]);
+        uint8_t c = text.ptr[i];
+        if (c >= 0x80) {
+            buf_printf(sql, "\\x%02x", c);
+            continue;
+        }
+        if (c == '\'' || c == '\\') buf_put_u8(sql, c);
+        buf_put_u8(sql, c);
     }
     buf_put_u8(sql, '\'');
 }
 
-void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
-    if (from == to) return;
-    // RESET ALL leaves the role and the session's user as they are.
-    if (from) buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
-    if (!to) return;
-    struct cursor c = cursor_of(span_of(to->pairs, to->len));
+// A list of set_config() calls, begun by the first.
+struct calls {
+    struct buf *sql;
+    bool any;
+};
+
+// `value` NULL: back to the default, as SET ... TO DEFAULT.
+static void put_call(struct calls *calls, struct span name, const struct span *value) {
+    buf_printf(calls->sql, "%spg_catalog.set_config(", calls->any ? "," : "SELECT ");
+    calls->any = true;
+    put_literal(calls->sql, name);
+    buf_put_u8(calls->sql, ',');
+    if (value)
+        put_literal(calls->sql, *value);
+    else
+        buf_printf(calls->sql, "NULL");
+    buf_printf(calls->sql, ",false)");
+}
+
+// Whose rights the session has: what comes after them is done with those, and they change each other.
+static const char *const identities[] = {"session_authorization", "role"};
+
+static bool is_identity(struct span name) { return span_is(name, identities[0]) || span_is(name, identities[1]); }
+
+static bool has_identity(const struct settings *s) {
+    struct span value;
+    return settings_get(s, span_str(identities[0]), &value) || settings_get(s, span_str(identities[1]), &value);
+}
+
+static void put_difference(struct calls *calls, const struct settings *from, const struct settings *to) {
+    struct cursor c = pairs_of(from);
     struct pair p;
-    const char *before = "SELECT ";
+    struct span value;
+    while (next_pair(&c, &p))
+        if (!settings_get(to, p.name, &value)) put_call(calls, p.name, NULL);
+    c = pairs_of(to);
     while (next_pair(&c, &p)) {
-        buf_printf(sql, "%spg_catalog.set_config(", before);
-        put_literal(sql, p.name);
-        buf_put_u8(sql, ',');
-        put_literal(sql, p.value);
-        buf_printf(sql, ",false)");
-        before = ",";
+        bool same = settings_get(from, p.name, &value) && span_eq(value, p.value);
+        if (!same && !is_identity(p.name)) put_call(calls, p.name, &p.value);
     }
+    for (size_t i = 0; i < countof(identities); i++)
+        if (settings_get(to, span_str(identities[i]), &value)) put_call(calls, span_str(identities[i]), &value);
+}
+
+void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
+    struct calls calls = {.sql = sql};
+    if (from == to) return;
+    if (has_identity(from)) { // RESET ALL leaves the role and the session's user as they are
+        buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
+        from = NULL;
+    }
+    put_difference(&calls, from, to);
+}
+
+void settings_read_sql(struct span names, bool exact, struct buf *sql) {
+    struct cursor c = cursor_of(names);
+    const char *before = "(VALUES(";
+    buf_printf(sql, "SELECT v.n,pg_catalog.current_setting(v.n,true),%s FROM ",
+               exact ? "s.name IS NULL OR s.source OPERATOR(pg_catalog.=) 'session'" : "true");
+    while (cursor_left(&c)) {
+        buf_printf(sql, "%s", before);
+        put_literal(sql, cursor_cstr(&c));
+        before = "),(";
+    }
+    buf_printf(sql, "))v(n)");
+    if (exact)
+        buf_printf(sql, " LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.n");
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: ISC
 //
-// router/session/settings.h: the parameters a client set in its start-up packet, as one comparable thing.
+// router/session/settings.h: the parameters that a client has set, as one comparable thing.
 //
-// Interned: two clients that ask for the same settings share one object, so that "does this server connection have my
-// settings?" is a comparison of two pointers. NULL stands for no settings at all: the server's defaults. One table per worker,
-// counted, single thread.
+// By its start-up packet, and by SET since. Interned: two clients that have the same settings share one object, so that
+// "does this server connection have my settings?" is a comparison of two pointers. NULL stands for no settings at all:
+// the server's defaults. The server is the truth of what a SET did, also after a ROLLBACK: the values are read back
+// from it (settings_read_sql). One table per worker, counted, single thread.
 #ifndef PGSTEER_ROUTER_SESSION_SETTINGS_H
 #define PGSTEER_ROUTER_SESSION_SETTINGS_H
 
@@ -16,17 +17,32 @@ struct settings_table;
 struct settings_table *settings_table_new(void);
 void settings_table_free(struct settings_table *t); // no reference may be left
 
-// `pairs` is name NUL value NUL ...; a name given twice has its last value; order does not matter. NULL when empty. The
-// caller owns one reference.
+// `pairs` is name NUL value NUL ...; a name given twice has its last value; neither order nor the case of names
+// matters. NULL when empty. The caller owns one reference.
 struct settings *settings_intern(struct settings_table *t, struct span pairs);
+// Those of `base` (may be NULL) without `names` (each with its NUL) and with `pairs`. The caller owns one reference.
+struct settings *settings_edit(struct settings_table *t, const struct settings *base, struct span names,
+                               struct span pairs);
 void settings_ref(struct settings *s);   // NULL is fine
 void settings_unref(struct settings *s); // NULL is fine
 
-// True when RESET ALL would not undo all of them (GUC_NO_RESET_ALL in PostgreSQL's guc.c).
-bool settings_outlive_reset_all(const struct settings *s);
+// The value of a parameter, in lower case; false when it is not among them. NULL has none.
+bool settings_get(const struct settings *s, struct span name, struct span *value);
+void settings_put_names(const struct settings *s, struct buf *out);
+// A number that is the same for settings under which a text of SQL means the same: a constant such as '1.2.2026'::date
+// and the names in a text are settled when it is parsed. 0 = as under the server's defaults.
+uint64_t settings_context(const struct settings *s);
+// A number that no settings have: what is parsed under it is nobody else's.
+uint64_t settings_new_context(struct settings_table *t);
+// Whether a parameter, in lower case, has a part in what a text means.
+bool settings_name_has_meaning(struct span name);
 
-// The statements that turn a connection with settings `from` into one with `to` (either may be NULL), appended to `sql`.
-// Names and values are quoted for any server encoding and standard_conforming_strings; nothing when they are the same.
+// The statement that turns a connection with settings `from` into one with `to` (either may be NULL), appended to
+// `sql`. Names and values are quoted for any encoding and standard_conforming_strings; nothing when they are the same.
+// It is one transaction: a failure leaves the connection as it was.
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql);
+// A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it). `exact`
+// costs the server more; without it whatever has a value counts as set.
+void settings_read_sql(struct span names, bool exact, struct buf *sql);
 
 #endif

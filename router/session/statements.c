@@ -60,7 +60,8 @@ static void statements_grow(struct statements *t) {
     mem_free(old);
 }
 
-static struct statement *statement_new(struct statements *t, struct span query, struct span types, uint64_t hash) {
+static struct statement *statement_new(struct statements *t, struct span query, struct span types, uint64_t context,
+                                       uint64_t hash) {
     struct statement *s = mem_alloc(sizeof *s + query.len + types.len);
     uint8_t *bytes = (uint8_t *)(s + 1);
     memcpy(bytes, query.ptr, query.len);
@@ -68,6 +69,7 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     s->query = span_of(bytes, query.len);
     s->types = span_of(bytes + query.len, types.len);
     s->id = ++*t->next_id;
+    s->context = context;
     s->hash = hash;
     s->table = t;
     s->refs = 1;
@@ -79,15 +81,15 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     return s;
 }
 
-struct statement *statements_intern(struct statements *t, struct span query, struct span types) {
-    uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len, XXH3_64bits(types.ptr, types.len));
+struct statement *statements_intern(struct statements *t, struct span query, struct span types, uint64_t context) {
+    uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len, XXH3_64bits(types.ptr, types.len) + context);
     for (struct statement *s = *slot_of(t, hash); s; s = s->chain) {
-        if (s->hash == hash && span_eq(s->query, query) && span_eq(s->types, types)) {
+        if (s->hash == hash && s->context == context && span_eq(s->query, query) && span_eq(s->types, types)) {
             statement_ref(s);
             return s;
         }
     }
-    return statement_new(t, query, types, hash);
+    return statement_new(t, query, types, context, hash);
 }
 
 void statement_ref(struct statement *s) {

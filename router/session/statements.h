@@ -2,10 +2,11 @@
 //
 // router/session/statements.h: prepared statements by what they say.
 //
-// Clients name statements as they like; two names for the same text and parameter types are one statement here, with a
-// number that names it on servers. One table per worker and database, so the verdict is kept with it. Counted by whoever
-// refers to it: clients' names, servers that hold it, replies due. Unreferenced ones stay a while (bounded), since drivers
-// parse the same text again and again. Single thread.
+// Clients name statements as they like; two names for the same text and parameter types, parsed under settings that
+// give the text the same meaning, are one statement here, with a number that names it on servers. One table per worker
+// and database, so the verdict is kept with it. Counted by whoever refers to it: clients' names, servers that hold it,
+// replies due. Unreferenced ones stay a while (bounded), since drivers parse the same text again and again. Single
+// thread.
 #ifndef PGSTEER_ROUTER_SESSION_STATEMENTS_H
 #define PGSTEER_ROUTER_SESSION_STATEMENTS_H
 
@@ -17,8 +18,9 @@ struct statements;
 
 struct statement {
     // read-only
-    uint64_t id; // never used twice in a worker
+    uint64_t id;              // never used twice in a worker
     struct span query, types; // types: count and oids as they stand in Parse
+    uint64_t context;         // the settings under which it is parsed (settings_context)
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
     uint64_t verdict_generation;
@@ -31,13 +33,13 @@ struct statement {
     struct ilink idle; // in the table's list of unreferenced ones
 };
 
-// `first_id`: the counter ids are taken from, shared by all tables of a worker (servers hold statements of one database, but
-// ids that never repeat are easier to read in logs).
+// `first_id`: the counter ids are taken from, shared by all tables of a worker (servers hold statements of one
+// database, but ids that never repeat are easier to read in logs).
 struct statements *statements_new(uint64_t *next_id, size_t max_idle);
 // No reference may be left.
 void statements_free(struct statements *t);
 // Finds or makes it; the caller owns one reference.
-struct statement *statements_intern(struct statements *t, struct span query, struct span types);
+struct statement *statements_intern(struct statements *t, struct span query, struct span types, uint64_t context);
 void statement_ref(struct statement *s);
 void statement_unref(struct statement *s);
 // DDL has passed by: what servers made of the texts may not hold any more.

@@ -131,7 +131,7 @@ static void names_count_with_what_they_stand_for(void **state) {
     struct fixture f;
     struct request r;
     setup(&f);
-    struct statement *w = statements_intern(f.ctx.database->statements, span_str("DELETE FROM t"), span_of("\0\0", 2));
+    struct statement *w = statements_intern(f.ctx.database->statements, span_str("DELETE FROM t"), span_of("\0\0", 2), 0);
     prep_client_set(&f.names, span_str("w"), w);
     prep_client_set(&f.names, span_str(""), w);
     statement_unref(w);
@@ -303,7 +303,7 @@ static void wrong_messages_are_refused(void **state) {
     bad(&f, "54000");
     for (int i = 0; i < 3; i++) {
         char name[2] = {(char)('a' + i), 0};
-        struct statement *s = statements_intern(f.ctx.database->statements, span_str(name), span_of("\0\0", 2));
+        struct statement *s = statements_intern(f.ctx.database->statements, span_str(name), span_of("\0\0", 2), 0);
         prep_client_set(&f.names, span_str(name), s);
         statement_unref(s);
     }

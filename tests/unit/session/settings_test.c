@@ -16,7 +16,8 @@ static void same_settings_are_one(void **state) {
     struct settings_table *t = settings_table_new();
     struct settings *a = settings_intern(t, PAIRS("DateStyle\0ISO\0application_name\0x"));
     struct settings *b = settings_intern(t, PAIRS("application_name\0x\0DateStyle\0ISO"));
-    struct settings *c = settings_intern(t, PAIRS("application_name\0y\0application_name\0x\0datestyle\0SQL\0DateStyle\0ISO"));
+    struct settings *c =
+        settings_intern(t, PAIRS("application_name\0y\0application_name\0x\0datestyle\0SQL\0DateStyle\0ISO"));
     struct settings *d = settings_intern(t, PAIRS("application_name\0y\0DateStyle\0ISO"));
     assert_ptr_equal(a, b);
     assert_ptr_equal(a, c); // the last value of a name counts
@@ -46,21 +47,68 @@ static void sql_moves_between_settings(void **state) {
     check_sql(NULL, NULL, "");
     check_sql(a, a, "");
     check_sql(NULL, a, "SELECT pg_catalog.set_config(E'search_path',E'a, \"b\"',false)");
-    check_sql(a, NULL, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
-    check_sql(a, b, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;SELECT pg_catalog.set_config(E'application_name',E'',false),"
-                    "pg_catalog.set_config(E'my.x',E'it''s a \\\\ b',false)");
-    assert_false(settings_outlive_reset_all(NULL));
-    assert_false(settings_outlive_reset_all(a));
-    struct settings *c = settings_intern(t, PAIRS("Role\0x"));
-    assert_true(settings_outlive_reset_all(c));
+    check_sql(a, NULL, "SELECT pg_catalog.set_config(E'search_path',NULL,false)");
+    check_sql(a, b,
+              "SELECT pg_catalog.set_config(E'search_path',NULL,false),"
+              "pg_catalog.set_config(E'application_name',E'',false),"
+              "pg_catalog.set_config(E'my.x',E'it''s a \\\\ b',false)");
+    struct settings *c = settings_intern(t, PAIRS("Role\0x\0work_mem\0\xc3\xa9\0session_authorization\0y"));
+    check_sql(NULL, c, // what may want the login's own rights comes before they are given up
+              "SELECT pg_catalog.set_config(E'work_mem',E'\\xc3\\xa9',false),"
+              "pg_catalog.set_config(E'session_authorization',E'y',false),pg_catalog.set_config(E'role',E'x',false)");
+    check_sql(c, a,
+              "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;"
+              "SELECT pg_catalog.set_config(E'search_path',E'a, \"b\"',false)");
+    check_sql(c, NULL, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
     settings_unref(c);
     settings_unref(a);
     settings_unref(b);
     settings_table_free(t);
 }
 
+static void edits(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *a = settings_intern(t, PAIRS("a\0001\0b\0002"));
+    struct settings *same = settings_edit(t, a, span_of("", 0), span_of("", 0));
+    struct settings *less = settings_edit(t, a, PAIRS("a\0c"), span_of("", 0));
+    struct settings *more = settings_edit(t, less, span_of("", 0), PAIRS("a\0001"));
+    struct settings *other = settings_edit(t, a, PAIRS("a"), PAIRS("a\0003"));
+    assert_ptr_equal(same, a);
+    assert_ptr_equal(more, a);
+    struct span value;
+    assert_false(settings_get(less, span_str("a"), &value));
+    assert_true(settings_get(other, span_str("a"), &value) && span_is(value, "3"));
+    assert_true(settings_get(other, span_str("b"), &value) && span_is(value, "2"));
+    assert_null(settings_edit(t, a, PAIRS("a\0b"), span_of("", 0)));
+    struct settings *all[] = {a, same, less, more, other};
+    for (size_t i = 0; i < countof(all); i++) settings_unref(all[i]);
+    settings_table_free(t);
+}
+
+// Clients whose texts mean the same share prepared statements.
+static void contexts(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *a = settings_intern(t, PAIRS("TimeZone\0UTC\0application_name\0x"));
+    struct settings *b = settings_intern(t, PAIRS("TimeZone\0UTC\0my.tenant\0x"));
+    struct settings *c = settings_intern(t, PAIRS("TimeZone\0Asia/Tokyo"));
+    struct settings *d = settings_intern(t, PAIRS("application_name\0x\0work_mem\0001MB"));
+    struct settings *e = settings_intern(t, PAIRS("never_heard_of\0x"));
+    assert_int_equal(settings_context(NULL), 0);
+    assert_int_equal(settings_context(d), 0);
+    assert_int_equal(settings_context(a), settings_context(b));
+    assert_int_not_equal(settings_context(a), 0);
+    assert_int_not_equal(settings_context(a), settings_context(c));
+    assert_int_not_equal(settings_context(e), 0);
+    struct settings *all[] = {a, b, c, d, e};
+    for (size_t i = 0; i < countof(all); i++) settings_unref(all[i]);
+    settings_table_free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_settings_are_one),
-                                       cmocka_unit_test(sql_moves_between_settings)};
+                                       cmocka_unit_test(sql_moves_between_settings), cmocka_unit_test(edits),
+                                       cmocka_unit_test(contexts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
