@@ -76,6 +76,7 @@ void pool_discard(struct server *s, const char *why);
 // elsewhere if you can.
 bool pool_is_full(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
+bool pool_has_idle(const struct pool *p); // pool_get would have one at once
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
 

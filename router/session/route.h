@@ -20,6 +20,7 @@
     X(READ_YOUR_WRITES, "read_your_writes") /* no replica has replayed the session's last write yet */                 \
     X(MONOTONIC, "monotonic")               /* none is known to be as far as what the session has seen */              \
     X(GLOBAL, "global")                     /* none has replayed the last write of any client */                       \
+    X(SERIALIZABLE, "serializable")         /* the session's transactions are, and no replica can do that */           \
     X(PREFERENCE, "preference")             /* route = primary or replica */                                           \
     X(NO_REPLICA, "no_replica")             /* there is none that takes reads */                                       \
     X(RERUN, "rerun")                       /* a replica refused or lost it */                                         \

@@ -46,12 +46,6 @@ void session_resume(struct session *s) {
     client_resume_input(&s->client);
 }
 
-void session_configure(struct session *s) {
-    const struct config *c = s->env->config;
-    s->consistency = config_consistency(c, s->client.database, s->client.user);
-    s->preference = config_route(c, s->client.database, s->client.user);
-}
-
 // The client.
 
 static void session_freed(struct client *c) {
@@ -74,7 +68,9 @@ static void session_gone(void *owner, struct client *c) {
     s->user_counted = false;
     prep_client_fini(&s->names);
     settings_unref(s->settings);
-    s->settings = NULL;
+    settings_unref(s->startup);
+    s->settings = s->startup = NULL;
+    session_forget_touched(s);
     response_fini(&s->response);
     buf_release(&s->journal);
     mem_free(s->refusal);
@@ -217,11 +213,21 @@ static void avoid_no_longer(struct session_env *env, uint64_t now_us) {
         if ((env->avoid >> i & 1) && env->avoid_until_us[i] <= now_us) env->avoid &= ~(UINT64_C(1) << i);
 }
 
+// Each goes to the back first, so that one that waits again is not met twice.
+static void retry_waiting(struct session_env *env) {
+    for (size_t n = env->waiting.count; n-- > 0 && !ilist_empty(&env->waiting);) {
+        struct ilink *first = ilist_first(&env->waiting);
+        ilist_remove(&env->waiting, first);
+        ilist_push_back(&env->waiting, first);
+        session_try_elsewhere(container_of(first, struct session, waits_link));
+    }
+}
+
 void sessions_tick(struct session_env *env) {
     uint64_t now_us = env->server.now_us(env->server.arg);
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
-    ILIST_EACH(&env->waiting, n) session_try_elsewhere(container_of(n, struct session, waits_link));
+    retry_waiting(env);
 }
 
 void sessions_drain(struct session_env *env) {

@@ -73,7 +73,8 @@ struct session {
     struct session_env *env;
     enum session_state state;
     struct database *database; // NULL until authenticated
-    struct settings *settings; // from the start-up packet
+    struct settings *settings; // from the start-up packet and by SET, as last read from a server
+    struct settings *startup;  // from the start-up packet
     uint32_t pins;             // router/session/pins.h
     uint32_t cancel_pid, cancel_key;
 
@@ -87,6 +88,8 @@ struct session {
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
     struct prep_client names;
+    struct touched *touched; // settings that are to be read back (session_settings.c); NULL = none
+    uint64_t context;        // of statements parsed while it is not known what is in force; 0 = it is
     struct request request;
     struct response response;
     struct buf journal;    // what the client sent and a replica has not answered: it can be sent again
@@ -106,7 +109,7 @@ struct session {
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
     bool prelude_due;     // ... since the client's settings are being put in force on it
-    bool prelude_shown;   // the client is to hear of its settings: it has reset them
+    bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
     bool tx_beginning;    // a BEGIN is under way
     uint8_t reruns;       // of the exchange that is due first

@@ -13,7 +13,9 @@
 #include "router/wire/msg.h"
 
 // Facts whose effect on the session is known only when the server has answered.
-enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL | FACT_RESET_ALL };
+enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
+// Those of texts that change settings.
+enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL };
 #define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.
@@ -123,7 +125,7 @@ static void forget_name(struct session *s, struct span name) {
 }
 
 static void take_name(struct session *s, const struct msg_parse *m) {
-    struct statement *st = statements_intern(s->database->statements, m->query, m->types);
+    struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_context(s));
     struct statement *before = prep_client_set(&s->names, m->name, st);
     statement_unref(st);
     if (before) statement_unref(before);
@@ -181,6 +183,27 @@ static void answer_refusal(struct session *s) {
 
 // Writing a unit in the server's words.
 
+void session_ask_server(struct session *s, struct span sql) {
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    request_query(out, sql);
+    response_start(&s->response, false);
+    pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_SWALLOW);
+    struct iovec iov = {out->data, buf_len(out)};
+    send_server(s, &iov, 1);
+}
+
+void session_put_settings(struct session *s, bool shown, const char *before) {
+    struct buf sql = buf_make(SIZE_MAX / 2);
+    buf_printf(&sql, "%s", before);
+    settings_change_sql(s->server->settings, s->settings, &sql);
+    session_ask_server(s, buf_span(&sql));
+    buf_release(&sql);
+    s->response.show_parameters = shown;
+    s->prelude_due = true;
+    stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
+}
+
 // What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
 // currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
 // ones. True when something was sent.
@@ -189,20 +212,8 @@ static bool send_prelude(struct session *s) {
     bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
                      (s->session_mode || s->database->sequence_state) && !s->pins;
     if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
-    struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
-    if (sequences) buf_printf(&sql, "DISCARD SEQUENCES;");
-    settings_change_sql(sv->settings, s->settings, &sql);
-    buf_clear(out);
-    request_query(out, buf_span(&sql));
-    buf_release(&sql);
-    response_start(&s->response, false);
-    s->response.show_parameters = s->prelude_shown;
-    pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
-    s->prelude_due = true;
+    session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
     if (sequences) sv->sequence_user = 0;
-    stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
-    struct iovec iov = {out->data, buf_len(out)};
-    send_server(s, &iov, 1);
     return true;
 }
 
@@ -214,6 +225,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .statements = s->database->statements,
         .due = &s->server->replies,
         .out = out,
+        .context = session_context(s),
         .again = s->again > 0,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
@@ -237,11 +249,11 @@ static void note_sequences(struct server *sv, uint64_t client) {
 }
 
 // What the session must know of the unit from now on.
-static void note_facts(struct session *s) {
+static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
-    if ((facts & FACT_RESET) && s->settings) caused |= 1u << PIN_INDEX_SET; // of what the start-up packet set, perhaps
+    if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX;     // an error, most likely, and then there is no cause
     if (facts & FACT_CALL) s->server->dirty = true; // whatever they set, nobody else may meet
@@ -297,7 +309,7 @@ static void send_unit(struct session *s, struct span unit) {
         response_start(&s->response, s->on_replica);
         s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
     }
-    note_facts(s);
+    note_facts(s, unit);
     put_unit(s, unit, out, &raw);
     s->tail = (uint32_t)r->tail;
     s->tail_discard = false;
@@ -397,7 +409,7 @@ static bool sequence_state_is_lost(const struct session *s) {
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due || s->prelude_due) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
@@ -442,7 +454,8 @@ static size_t take_copy(struct session *s, struct span unit) {
 // 0 when the unit has to wait.
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
-        if (!s->due) client_close(&s->client); // what was sent before it is finished first
+        // What was sent before it is finished first.
+        if (!s->due && !session_is_reading(s) && !s->prelude_due) client_close(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
@@ -474,6 +487,7 @@ static bool scan(struct session *s, struct span in) {
     struct request_context ctx = {
         .database = s->database,
         .names = &s->names,
+        .context = session_context(s),
         .conforming = !s->nonstandard_strings && !s->unsafe_encoding,
         .max_held = (size_t)s->env->config->max_exchange_size,
         .max_names = (size_t)s->env->config->max_client_prepared_statements,

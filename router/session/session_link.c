@@ -90,6 +90,7 @@ static struct route route_unit(struct session *s, uint64_t full) {
     const struct request *r = &s->request;
     enum route_reason form = form_reason(r);
     if (s->pins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
+    if (s->serializable) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
         .verdict = r->verdict,
@@ -142,7 +143,7 @@ void session_find_server(struct session *s) {
 void session_try_elsewhere(struct session *s) {
     if (!s->on_replica || session_is_login(s) || s->node >= ROUTE_NODES_MAX) return;
     struct route to = route_unit(s, UINT64_C(1) << s->node);
-    if (!to.replica || to.node == s->node || pool_is_full(pool_of(s, to.node))) return;
+    if (!to.replica || to.node == s->node || !pool_has_idle(pool_of(s, to.node))) return;
     pool_cancel(&s->ticket);
     session_set_state(s, SESSION_IDLE);
     acquire(s, pool_of(s, to.node), to.node, true);
@@ -292,7 +293,8 @@ void session_drop_servers(struct session *s) {
         // Nobody waits for the answer any more, unless the client said Terminate: then what it sent before is finished.
         bool terminated = s->ready && s->request.kind == REQUEST_TERMINATE;
         if (busy && !terminated) pool_cancel_backend(sv);
-        bool clean = !busy && !s->pins && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
+        bool clean =
+            !busy && !s->pins && !s->touched && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
         if (clean)
             pool_put(sv);
         else
@@ -400,6 +402,8 @@ static void forget_due(struct session *s) {
     s->copies_ended = 0;
     s->settling = 0;
     s->tx_wrote = s->tx_ending = false;
+    session_forget_touched(s);
+    s->context = 0;
     response_start(&s->response, false);
     buf_release(&s->journal);
 }
@@ -427,6 +431,8 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     }
     bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns < RERUNS_MAX, alive = survives(s);
     struct loss loss = loss_of(s, sv);
+    // What was SET and not read back is gone, unless its transaction never came to an end.
+    if (s->touched && (!loss.in_transaction || loss.ending)) alive = false;
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);

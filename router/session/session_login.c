@@ -120,7 +120,8 @@ void session_authenticated(void *owner, struct client *c) {
         s->database->made_us = env->server.now_us(env->server.arg);
         env->watch_database(env->arg, s->database->name);
     }
-    s->settings = settings_intern(env->settings, buf_span(&c->startup));
+    s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
+    settings_ref(s->startup);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s);
     log_in(s);

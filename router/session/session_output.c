@@ -62,15 +62,6 @@ static void settle_facts(struct session *s, char tx_status) {
         prep_client_forget_all(&s->names);
         prep_server_forget_all(&sv->prepared);
     }
-    if (facts & (FACT_DISCARD_ALL | FACT_RESET_ALL)) {
-        // A rollback may bring them back; and some outlive it.
-        if (tx_status != PROTO_TX_IDLE || settings_outlive_reset_all(sv->settings)) sv->dirty = true;
-        if (tx_status == PROTO_TX_IDLE) {
-            settings_unref(sv->settings);
-            sv->settings = NULL;
-            s->prelude_shown = true;
-        }
-    }
     if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) unpin(s);
 }
 
@@ -100,6 +91,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (!s->response.drop) session_note_read(s);
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
     if (s->settling) settle_facts(s, tx_status);
+    session_touched_ready(s, tx_status);
 }
 
 static void on_skipping(void *arg) {
@@ -187,6 +179,10 @@ static void watch_idleness(struct session *s) {
 
 void session_settle(struct session *s) {
     if (s->state == SESSION_CLOSED) return;
+    if (is_over(s) && s->touched) {
+        session_read_settings(s);
+        return;
+    }
     if (is_over(s)) {
         bool again = s->response.drop;
         session_unlink(s);
@@ -210,8 +206,11 @@ static void prelude_done(struct session *s) {
     settings_ref(s->settings);
     settings_unref(sv->settings);
     sv->settings = s->settings;
-    s->prelude_due = s->prelude_shown = false; // `claimed` stays until the unit is sent
-    session_resume(s);
+    s->prelude_due = false; // `claimed` stays until the unit is sent
+    if (s->claimed)
+        session_resume(s);
+    else
+        session_settle(s);
 }
 
 static void settings_were_refused(struct session *s) {
@@ -224,6 +223,8 @@ static void settings_were_refused(struct session *s) {
 static void after_read(struct session *s) {
     if (session_is_login(s))
         session_login_replied(s);
+    else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
+        session_settings_read(s);
     else if (s->response.settings_failed)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))

@@ -8,6 +8,7 @@
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
+#include "parser/setting_names.h"
 #include "router/session/session.h"
 
 // In `settling`, beside facts: the unit was no SQL that we know; if it fails it has left nothing behind.
@@ -21,8 +22,6 @@ static inline bool session_is_login(const struct session *s) { return s->client.
 // FATAL to the client; the server connection is dealt with when the client is gone.
 void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-// Takes what the config says of its database and user, and a reload may change.
-void session_configure(struct session *s);
 // The client's kept input is looked at again.
 void session_resume(struct session *s);
 
@@ -62,6 +61,25 @@ void session_run_again(struct session *s, bool anywhere);
 
 // session_input.c
 size_t session_input(void *owner, struct client *c, struct span in);
+// A Query of our own to the server in use; its answer is swallowed.
+void session_ask_server(struct session *s, struct span sql);
+// Gives the server in use the session's settings, after the statements `before`; `shown`: the client hears of what
+// changes.
+void session_put_settings(struct session *s, bool shown, const char *before);
+
+// session_settings.c
+// Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
+bool session_touch(struct session *s, struct span unit);
+void session_touched_ready(struct session *s, char tx_status); // an exchange has been answered
+// Nothing is due and no transaction is open: asks the server for the values of what was touched.
+void session_read_settings(struct session *s);
+bool session_is_reading(const struct session *s);
+void session_settings_read(struct session *s);  // the answer is there, or an error
+void session_forget_touched(struct session *s); // what was touched never came to be
+// The context (settings_context) of what the client parses now.
+uint64_t session_context(const struct session *s);
+// Takes what the config says of its database and user, and a reload may change, and what it has SET itself.
+void session_configure(struct session *s);
 
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost

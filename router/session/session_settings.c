@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_settings.c: what a client has SET.
+//
+// Which parameters a statement touches is known from its text; what they are afterwards, only the server knows, for a
+// transaction may be rolled back, in part as well. So they are remembered as touched, and when no transaction is open
+// any more their values are read back from the connection. What was read is the session's from then on, and every
+// connection that works for it is given that first (session_input.c, the prelude).
+//
+// Until then nobody knows what the connection has in force: it is not given back, and statements parsed meanwhile are
+// nobody else's.
+#include "base/mem.h"
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
+
+enum { SETTINGS_BYTES_MAX = 64 * 1024 };
+
+// What has been touched and not been read back.
+struct touched {
+    struct setting_names names;
+    struct buf rows; // DataRow messages, while reading
+    bool reading;    // the query has been sent
+};
+
+bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
+
+uint64_t session_context(const struct session *s) { return s->context ? s->context : settings_context(s->settings); }
+
+void session_forget_touched(struct session *s) {
+    if (!s->touched) return;
+    setting_names_release(&s->touched->names);
+    buf_release(&s->touched->rows);
+    mem_free(s->touched);
+    s->touched = NULL;
+}
+
+// Touching.
+
+static void collect_batch(struct session *s, struct span batch, struct setting_names *n) {
+    struct frame frame;
+    for (; batch.len; batch = span_from(batch, PROTO_HEADER_LEN + frame.payload.len)) {
+        struct msg_parse parse;
+        struct msg_bind bind;
+        struct statement *st = NULL;
+        if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) == WIRE_BAD || !frame.type) return;
+        if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) setting_names_add(n, parse.query);
+        if (frame.type == FE_BIND && msg_bind(frame.payload, &bind)) st = prep_client_find(&s->names, bind.statement);
+        if (st) setting_names_add(n, st->query);
+    }
+}
+
+static bool any_has_meaning(struct span names) {
+    struct cursor c = cursor_of(names);
+    while (cursor_left(&c))
+        if (settings_name_has_meaning(cursor_cstr(&c))) return true;
+    return false;
+}
+
+static void add_touched(struct session *s, const struct setting_names *n) {
+    if (!buf_len(&n->names)) return;
+    if (!s->touched) {
+        s->touched = mem_new(struct touched);
+        setting_names_init(&s->touched->names);
+        s->touched->rows = buf_make(2 * SETTINGS_BYTES_MAX);
+    }
+    buf_put_span(&s->touched->names.names, buf_span(&n->names));
+    s->touched->names.restores |= n->restores;
+}
+
+bool session_touch(struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    struct setting_names n;
+    struct span sql;
+    setting_names_init(&n);
+    if (r->kind == REQUEST_BATCH)
+        collect_batch(s, unit, &n);
+    else if (r->stream || !msg_query(span_from(unit, PROTO_HEADER_LEN), &sql))
+        n.unknown = true;
+    else
+        setting_names_add(&n, sql);
+    if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL)) {
+        settings_put_names(s->settings, &n.names);
+        settings_put_names(s->startup, &n.names);
+        n.restores = true;
+    }
+    if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
+        s->context = settings_new_context(s->env->settings);
+    add_touched(s, &n);
+    bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
+    setting_names_release(&n);
+    return known;
+}
+
+void session_touched_ready(struct session *s, char tx_status) {
+    // What failed, or may yet be undone, may leave defaults behind.
+    if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
+    if (!s->touched && tx_status == PROTO_TX_IDLE) s->context = 0; // SET LOCAL is over
+}
+
+// Reading back.
+
+void session_read_settings(struct session *s) {
+    struct buf sql = buf_make(SIZE_MAX / 2);
+    settings_read_sql(buf_span(&s->touched->names.names), s->touched->names.restores, &sql);
+    s->touched->reading = true;
+    session_ask_server(s, buf_span(&sql));
+    s->response.capture = &s->touched->rows;
+    buf_release(&sql);
+}
+
+// One value of a DataRow; false when it is NULL.
+static bool next_column(struct cursor *c, struct span *value) {
+    uint32_t len = cursor_u32(c);
+    bool null = len == UINT32_MAX;
+    *value = cursor_bytes(c, null ? 0 : len);
+    return !null && !c->bad;
+}
+
+// What is as if it had never been set, although the server cannot tell: an identity that is the login's own; and an
+// application's parameter after RESET, which is empty.
+static bool is_default(const struct session *s, struct span name, struct span value) {
+    struct span startup;
+    if (span_is(name, "role")) return span_is(value, "none");
+    if (span_is(name, "session_authorization")) return span_is(value, s->client.user);
+    return value.len == 0 && s->touched->names.restores && memchr(name.ptr, '.', name.len) &&
+           settings_get(s->startup, name, &startup);
+}
+
+static bool is_ascii(struct span text) {
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] >= 0x80) return false;
+    return true;
+}
+
+static bool encodings_agree(const struct server *sv) {
+    const char *client = server_parameter(sv, "client_encoding"), *server = server_parameter(sv, "server_encoding");
+    return client && server && strcmp(client, server) == 0;
+}
+
+// A row of settings_read_sql. False when it cannot be carried to another connection.
+static bool take_row(const struct session *s, struct span row, struct buf *unset, struct buf *pairs) {
+    struct cursor c = cursor_of(row);
+    struct span name, value, set;
+    if (cursor_u16(&c) != 3 || !next_column(&c, &name)) return false;
+    bool is_set = next_column(&c, &value);
+    is_set = next_column(&c, &set) && span_is(set, "t") && is_set;
+    if (c.bad) return false;
+    if (!is_set || is_default(s, name, value)) {
+        buf_put_span(unset, name);
+        buf_put_u8(unset, 0);
+        return true;
+    }
+    buf_put_span(pairs, name);
+    buf_put_u8(pairs, 0);
+    buf_put_span(pairs, value);
+    buf_put_u8(pairs, 0);
+    return is_ascii(value) || encodings_agree(s->server);
+}
+
+static bool take_rows(const struct session *s, struct buf *unset, struct buf *pairs) {
+    struct span rows = buf_span(&s->touched->rows);
+    struct frame frame;
+    if (s->touched->rows.failed || s->touched->names.names.failed || s->response.settings_failed) return false;
+    for (; rows.len; rows = span_from(rows, frame.total)) {
+        if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) return false;
+        if (!take_row(s, frame.payload, unset, pairs)) return false;
+    }
+    return buf_len(pairs) <= SETTINGS_BYTES_MAX;
+}
+
+// RESET means the value of the start-up packet, which the server takes for just another SET.
+static void put_startup(const struct session *s, struct span names, struct buf *pairs) {
+    struct cursor c = cursor_of(names);
+    struct span value;
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (!settings_get(s->startup, name, &value)) continue;
+        buf_put(pairs, name.ptr, name.len + 1);
+        buf_put(pairs, value.ptr, value.len + 1);
+    }
+}
+
+static void replace(struct settings **at, struct settings *with) {
+    settings_unref(*at);
+    *at = with;
+}
+
+static void adopt(struct session *s, struct span unset, struct span pairs) {
+    struct settings_table *t = s->env->settings;
+    struct buf again = buf_make(SIZE_MAX / 2);
+    put_startup(s, unset, &again);
+    replace(&s->server->settings, settings_edit(t, s->server->settings, unset, pairs));
+    replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
+    buf_release(&again);
+}
+
+// What was set cannot be carried to another connection: the client keeps this one.
+static void keep_connection(struct session *s) {
+    if (!s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
+    s->pins |= 1u << PIN_INDEX_SET;
+    s->held = s->server;
+}
+
+void session_settings_read(struct session *s) {
+    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2);
+    if (take_rows(s, &unset, &pairs))
+        adopt(s, buf_span(&unset), buf_span(&pairs));
+    else
+        keep_connection(s);
+    buf_release(&unset);
+    buf_release(&pairs);
+    response_start(&s->response, false);
+    session_forget_touched(s);
+    s->context = 0;
+    session_configure(s);
+    if (s->server->settings != s->settings)
+        session_put_settings(s, true, "");
+    else
+        session_settle(s);
+}
+
+// What settings say to the router itself.
+
+// A word of `words` by its number; `otherwise` when the parameter is not set. False when it is none of them.
+static bool word_of(const struct session *s, const char *name, const char *const *words, int *word) {
+    struct span value;
+    if (!settings_get(s->settings, span_str(name), &value) || value.len == 0) return true;
+    for (int i = 0; words[i]; i++) {
+        if (!span_is(value, words[i])) continue;
+        *word = i;
+        return true;
+    }
+    return false;
+}
+
+static void warn(struct session *s, const char *name, const char *const *words) {
+    struct fault f;
+    struct buf list = buf_make(256), *out = &s->env->wbuf;
+    for (int i = 0; words[i]; i++) buf_printf(&list, "%s%s", i ? ", " : "", words[i]);
+    fault_set(&f, "01000", "\"%s\" is not one of %.*s and has no effect", name, (int)buf_len(&list),
+              (const char *)list.data);
+    buf_release(&list);
+    if (s->client.state != CLIENT_READY) return;
+    buf_clear(out);
+    reply_notice(out, &f);
+    (void)session_send_client(s, buf_span(out));
+}
+
+void session_configure(struct session *s) {
+    static const char *const routes[] = {"auto", "primary", "replica", NULL};
+    static const char *const levels[] = {"eventual", "session", "monotonic", "global", NULL};
+    const struct config *c = s->env->config;
+    struct span isolation;
+    int preference = config_route(c, s->client.database, s->client.user);
+    int consistency = config_consistency(c, s->client.database, s->client.user);
+    if (!word_of(s, "pgsteer.route", routes, &preference)) warn(s, "pgsteer.route", routes);
+    if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(s, "pgsteer.consistency", levels);
+    s->preference = (enum preference)preference;
+    s->consistency = (enum consistency)consistency;
+    // A replica has no serializable transactions.
+    s->serializable = settings_get(s->settings, span_str("default_transaction_isolation"), &isolation) &&
+                      span_is(isolation, "serializable");
+}
