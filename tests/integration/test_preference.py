@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.load import Background, port, ports
+from harness.load import Background, port, ports, run_clients
 from pgcluster import wait_until
 
 
@@ -81,6 +81,20 @@ def test_full_replica_spills(router, cluster):
             for thread in waiting:  # whichever of the queues they stood in
                 thread.join(15)
             assert got == [other.port] * 4
+
+
+def test_many_wait_for_few(router, cluster):
+    """With fewer connections than workers want, queues move on and nobody goes round in circles."""
+    r = router(default_pool_size=1, workers=2)
+
+    def work(_):
+        with r.connect() as conn:
+            ports(conn, 50)
+
+    run_clients(12, work)
+    used = r.cpu_seconds()
+    time.sleep(1)  # what nobody asks for costs nothing
+    assert r.cpu_seconds() - used < 0.5
 
 
 def test_newcomer_starts_slowly(router, new_cluster):

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: ISC
+"""SET in transaction pooling: private to its client, in force on whatever server works for it, as the server has it."""
+import asyncio
+import contextlib
+
+import asyncpg
+import psycopg
+import pytest
+
+import frontend as fe
+from harness.load import port, ports, run_clients
+from pgcluster import wait_until
+
+
+@pytest.fixture
+def few(router, cluster):
+    """A router whose clients have to share."""
+    with cluster.primary.connect("app", "app") as conn:  # a read, as far as anybody can tell
+        conn.execute("create or replace function setting_of(text) returns text language sql stable as "
+                     "$$select coalesce(current_setting($1, true), '')$$")
+    cluster.caught_up()
+    return router(default_pool_size=2, workers=1)
+
+
+def show(conn, name):
+    """What the servers say, replicas and primary."""
+    values = {conn.execute(f"select public.setting_of('{name}')").fetchone()[0] for _ in range(6)}
+    values.add(conn.execute(f"select coalesce(current_setting('{name}', true), '')").fetchone()[0])
+    assert len(values) == 1, values
+    return values.pop()
+
+
+def pinned(router):
+    return router.metric("pgsteer_clients_pinned")
+
+
+def test_in_force_everywhere_and_nowhere_else(few, cluster):
+    replicas = {n.port for n in cluster.replicas}
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(few.connect()) for _ in range(5)]
+        for n, conn in enumerate(clients[1:], 1):
+            conn.execute(f"set work_mem = '{n + 4}MB'")
+            conn.execute(f"select set_config('my.tenant', '{n}', false)")
+        for _ in range(4):
+            for n, conn in enumerate(clients):
+                got = conn.execute("select setting_of('work_mem'), setting_of('my.tenant'), (select port from here)"
+                                   ).fetchone()
+                assert got == (f"{n + 4}MB", str(n) if n else "", got[2])
+                assert got[2] in replicas
+        assert pinned(few) == 0
+
+
+@pytest.mark.parametrize("statements, name, value", [
+    (["set work_mem = '8MB'", "reset work_mem"], "work_mem", "4MB"),
+    (["set work_mem = '8MB'", "set work_mem to default"], "work_mem", "4MB"),
+    (["set work_mem = '8MB'", "reset all"], "work_mem", "4MB"),
+    (["set work_mem = '8MB'", "discard all"], "work_mem", "4MB"),
+    (["begin", "set work_mem = '8MB'", "commit"], "work_mem", "8MB"),
+    (["begin", "set work_mem = '8MB'", "rollback"], "work_mem", "4MB"),
+    (["set work_mem = '6MB'", "begin", "set work_mem = '8MB'", "rollback"], "work_mem", "6MB"),
+    (["set work_mem = '6MB'", "begin", "reset all", "rollback"], "work_mem", "6MB"),
+    (["begin", "set work_mem = '6MB'", "savepoint a", "set work_mem = '8MB'", "rollback to a", "commit"],
+     "work_mem", "6MB"),
+    (["begin", "set work_mem = '6MB'", "savepoint a", "set work_mem = '8MB'", "release a", "commit"],
+     "work_mem", "8MB"),
+    (["begin", "set local work_mem = '8MB'", "commit"], "work_mem", "4MB"),
+    (["set work_mem = '6MB'; set work_mem = '8MB'"], "work_mem", "8MB"),
+    (["set work_mem = '6MB'; select 1/0"], "work_mem", "4MB"),
+    (["begin; set work_mem = '6MB'", "select 1/0", "rollback"], "work_mem", "4MB"),
+    (["begin; set work_mem = '6MB'; commit and chain; set work_mem = '8MB'", "rollback"], "work_mem", "6MB"),
+    (["set work_mem = 'nonsense'"], "work_mem", "4MB"),
+    (["set time zone 'Asia/Tokyo'"], "timezone", "Asia/Tokyo"),
+    (["set schema 'pg_catalog'"], "search_path", "pg_catalog"),
+    (["set session characteristics as transaction read only"], "default_transaction_read_only", "on"),
+    (["set session characteristics as transaction isolation level repeatable read"],
+     "default_transaction_isolation", "repeatable read"),
+    (["select set_config('my.tenant', null, false)"], "my.tenant", ""),
+    (["select set_config('my.tenant', 'it''s \\ é', false)"], "my.tenant", "it's \\ é"),
+    (["set my.tenant = ''"], "my.tenant", ""),
+    (["set datestyle = german"], "datestyle", "German, DMY"),
+], ids=lambda v: " ; ".join(v) if isinstance(v, list) else v)
+def test_what_is_in_force(few, statements, name, value):
+    """As on a connection of one's own, and none of the clients has to be pinned for it."""
+    with few.connect() as conn, few.connect() as other:
+        for sql in statements:
+            with contextlib.suppress(psycopg.DatabaseError):
+                conn.execute(sql)
+        before = {"timezone": "Etc/UTC", "search_path": '"$user", public', "work_mem": "4MB",
+                  "default_transaction_read_only": "off", "default_transaction_isolation": "read committed",
+                  "datestyle": "ISO, MDY"}
+        assert show(conn, name) == value
+        assert (show(other, name) if name in before else "") == before.get(name, "")
+        assert show(conn, name) == value
+    assert pinned(few) == 0
+
+
+def test_role(few, cluster):
+    cluster.primary.sql("grant monitor to app")
+    cluster.caught_up()
+    try:
+        with few.connect() as conn, few.connect() as other:
+            conn.execute("set role monitor")
+            for _ in range(4):
+                assert conn.execute("select current_user, session_user").fetchone() == ("monitor", "app")
+                assert other.execute("select current_user").fetchone() == ("app",)
+            conn.execute("set work_mem = '5MB'")
+            assert show(conn, "work_mem") == "5MB"
+            conn.execute("reset role")
+            assert show(conn, "role") == "none"
+            assert show(conn, "work_mem") == "5MB"
+            with conn.transaction():
+                conn.execute("set local role monitor")
+            assert conn.execute("select current_user").fetchone() == ("app",)
+    finally:
+        cluster.primary.sql("revoke monitor from app")
+
+
+def test_row_level_security(few, cluster):
+    """The tenant of the session decides what it sees, on replicas too."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("drop table if exists tenants; create table tenants (tenant text, v int);"
+                     "alter table tenants enable row level security; alter table tenants force row level security;"
+                     "create policy own on tenants using (tenant = current_setting('my.tenant', true));"
+                     "set my.tenant = 'a'; insert into tenants values ('a', 1);"
+                     "set my.tenant = 'b'; insert into tenants values ('b', 2)")
+    cluster.caught_up()
+
+    def work(index):
+        tenant, expected = (("a", 1), ("b", 2), (None, None))[index % 3]
+        with few.connect() as conn:
+            if tenant:
+                conn.execute(f"set my.tenant = '{tenant}'")
+            for _ in range(30):
+                got = conn.execute("select v from tenants").fetchall()
+                assert got == ([(expected,)] if tenant else [])
+
+    run_clients(6, work)
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("drop table tenants")
+
+
+def test_client_hears_of_its_own_alone(few):
+    """ParameterStatus comes for what the client did, and never for what the router does."""
+    with fe.Frontend(few) as a, fe.Frontend(few) as b:
+        a.login(password="app-password", TimeZone="Asia/Tokyo")
+        b.login(password="app-password")
+
+        def told(conn, sql):
+            before = dict(conn.parameters)
+            conn.parameters.clear()
+            conn.ask(fe.query(sql))
+            heard = dict(conn.parameters)
+            conn.parameters.update({**before, **heard})
+            return heard
+
+        assert told(a, "set datestyle = german") == {"DateStyle": "German, DMY"}
+        for _ in range(4):
+            assert told(b, "select 1") == {}
+            assert told(a, "select 1") == {}
+        assert told(a, "set timezone = 'UTC'") == {"TimeZone": "UTC"}
+        assert told(b, "select 1") == {}
+        told(a, "reset timezone")  # the server's own comes, then that of the start-up packet
+        for _ in range(4):
+            told(a, "select 1")
+            assert a.parameters["TimeZone"] == "Asia/Tokyo"
+
+
+def test_reset_is_to_the_startup_packet(few):
+    with few.connect(options="-c work_mem=5MB -c my.own=x") as conn, few.connect() as other:
+        for reset in ("reset work_mem", "reset all", "discard all", "set work_mem to default",
+                      "begin; reset work_mem; commit"):
+            conn.execute("set work_mem = '7MB'")
+            assert show(other, "work_mem") == "4MB"
+            conn.execute(reset)
+            assert show(conn, "work_mem") == "5MB", reset
+            assert show(conn, "my.own") == "x"
+            assert show(other, "work_mem") == "4MB"
+
+
+def test_constants_mean_what_they_meant(few):
+    """A prepared text is settled under the settings of who prepares it: others with the same text have their own."""
+    async def run():
+        async def client(zone, style):
+            conn = await asyncpg.connect(**few.asyncpg_params())
+            await conn.execute(f"set timezone = '{zone}'; set datestyle = '{style}'")
+            return conn
+
+        clients = [(await client(zone, style), expected) for zone, style, expected in (
+            ("UTC", "iso, mdy", ("2020-01-02", 1577934245)), ("Asia/Tokyo", "iso, dmy", ("2020-02-01", 1577901845)),
+            ("America/New_York", "iso, mdy", ("2020-01-02", 1577952245)))]
+        for _ in range(5):
+            for conn, expected in clients:
+                got = await conn.fetchrow("select '01/02/2020'::date::text, "
+                                          "extract(epoch from '2020-01-02 03:04:05'::timestamptz)::bigint")
+                assert tuple(got) == expected
+                async with conn.transaction():  # and while a transaction has changed them
+                    await conn.execute("set local timezone = 'Europe/Berlin'")
+                    assert await conn.fetchval("select extract(epoch from '2020-01-02 03:04:05'::timestamptz)::bigint "
+                                               "+ 0") == 1577930645
+                assert await conn.fetchval("select extract(epoch from '2020-01-02 03:04:05'::timestamptz)::bigint + 0"
+                                           ) == expected[1]
+        for conn, _ in clients:
+            await conn.close()
+
+    asyncio.run(run())
+
+
+def test_search_path_of_a_prepared_statement(few, cluster):
+    """Two clients with the same text and other search paths read their own tables, of other types."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create schema if not exists one; create schema if not exists two;"
+                     "create table if not exists one.path_test (v) as select 1;"
+                     "create table if not exists two.path_test (v) as select 'text'")
+    cluster.caught_up()
+
+    async def run():
+        a, b = [await asyncpg.connect(**few.asyncpg_params()) for _ in range(2)]
+        await a.execute("set search_path = one")
+        await b.execute("set search_path = two")
+        for _ in range(5):
+            assert await a.fetchval("select v from path_test") == 1
+            assert await b.fetchval("select v from path_test") == "text"
+        await a.close()
+        await b.close()
+
+    asyncio.run(run())
+
+
+def test_set_in_a_pipeline(few):
+    with few.connect() as conn, few.connect() as other:
+        with conn.pipeline():
+            conn.execute("set work_mem = '9MB'")
+            got = [conn.execute("select current_setting('work_mem')") for _ in range(5)]
+        assert {c.fetchone()[0] for c in got} == {"9MB"}
+        assert show(other, "work_mem") == "4MB"
+        assert show(conn, "work_mem") == "9MB"
+
+
+@pytest.mark.parametrize("sql", ["select set_config(name, '9MB', false) from (values ('work_mem')) v(name)",
+                                 "update pg_settings set setting = '9216' where name = 'work_mem'"])
+def test_names_that_cannot_be_told_pin(few, sql):
+    with few.connect() as conn, few.connect() as other:
+        conn.execute(sql)
+        assert show(conn, "work_mem") == "9MB"
+        assert show(other, "work_mem") == "4MB"
+        assert pinned(few) == 1
+        conn.execute("discard all")
+        assert show(conn, "work_mem") == "4MB"
+        wait_until(lambda: pinned(few) == 0, 5, "the pin to go")
+
+
+def test_serializable_sessions_stay_with_the_primary(few, cluster):
+    with few.connect() as conn:
+        conn.execute("set default_transaction_isolation = serializable")
+        assert set(ports(conn, 10)) == {cluster.primary.port}
+        conn.execute("set default_transaction_isolation = 'repeatable read'")
+        assert set(ports(conn, 10)) == {n.port for n in cluster.replicas}
+    assert few.metric("pgsteer_routed_total", target="primary", reason="serializable") >= 10
+
+
+def test_set_pgsteer_route(few, cluster):
+    replicas = {n.port for n in cluster.replicas}
+    with few.connect() as conn, few.connect(options="-c pgsteer.route=primary") as other:
+        assert set(ports(other, 10)) == {cluster.primary.port}
+        conn.execute("set pgsteer.route = 'primary'")
+        assert set(ports(conn, 10)) == {cluster.primary.port}
+        assert conn.execute("show pgsteer.route").fetchone() == ("primary",)
+        conn.execute("begin; set pgsteer.route = 'auto'; rollback")
+        assert port(conn) == cluster.primary.port
+        conn.execute("set pgsteer.route = 'auto'")
+        assert port(conn) in replicas
+        notices = []
+        conn.add_notice_handler(lambda d: notices.append(d.message_primary))
+        conn.execute("set pgsteer.route = 'elsewhere'")
+        assert port(conn) in replicas
+        assert any("pgsteer.route" in text for text in notices)
+        other.execute("set pgsteer.route = auto")
+        assert port(other) in replicas
+
+
+def test_set_pgsteer_consistency(router, cluster, table):
+    name = table(rows="values (1, 0)")
+    for node in cluster.replicas:
+        node.delay("2s")
+    with router().connect() as conn:
+        conn.execute("set pgsteer.consistency = eventual")
+        conn.execute(f"update {name} set v = 1")
+        assert conn.execute(f"select v from {name}").fetchone() == (0,)
+        conn.execute("set pgsteer.consistency = 'session'")
+        assert conn.execute(f"select v from {name}").fetchone() == (1,)
+
+
+def test_lost_with_what_was_set(few, cluster):
+    """A connection that dies takes no setting with it that its client was told of."""
+    with few.connect() as conn:
+        conn.execute("set work_mem = '9MB'")
+        assert show(conn, "work_mem") == "9MB"
+        cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        for node in cluster.replicas:
+            node.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        assert conn.execute("select current_setting('work_mem')").fetchone() == ("9MB",)
+        conn.execute("begin")
+        conn.execute("set work_mem = '5MB'")
+        cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("select 1")
+        conn.execute("rollback")
+        assert show(conn, "work_mem") == "9MB"
