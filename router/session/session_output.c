@@ -225,7 +225,7 @@ static void after_read(struct session *s) {
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->response.settings_failed)
+    else if (s->response.settings_failed && !session_is_reading(s))
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);
