@@ -23,7 +23,7 @@ enum node_state { NODE_STATE_UNKNOWN, NODE_STATE_UP, NODE_STATE_SUSPECT, NODE_ST
 // Why a server gets no reads, or NODE_REASON_OK.
 #define NODE_REASONS(X)                                                                                                \
     X(OK, "ok")                                                                                                        \
-    X(NOT_PROBED, "not_probed")         /* no answer yet */                                                            \
+    X(NOT_PROBED, "not_probed")         /* no answer yet, or too few */                                                \
     X(UNREACHABLE, "unreachable")       /* refused, reset, unresolvable */                                             \
     X(TIMEOUT, "timeout")               /* did not answer in health_timeout */                                         \
     X(LOGIN_FAILED, "login_failed")     /* the monitor may not log in */                                               \

@@ -134,7 +134,7 @@ class Watch:
 
     def ready(self):
         """All servers are in good order."""
-        return self.until(lambda t: t["primary"] and all(n["reads"] for n in t["nodes"].values()), what="all to be well")
+        return self.until(lambda t: t["primary"] and all(n["reads"] for n in t["nodes"].values()), 15, "all to be well")
 
     def node(self, name, timeout=5, **wanted):
         """Waits until the node has these fields."""
@@ -178,7 +178,8 @@ def writes(cluster):
 
 
 def test_roles_and_numbers(cluster):
-    with Watch(cluster.nodes) as watch:
+    # No answer is late and no replica is, however slow the machine: what is left must be right from the first word on.
+    with Watch(cluster.nodes, health_timeout="20s", max_lag="60s") as watch:
         assert watch.topologies == [] or watch.topologies[0]["generation"] == 1
         topology = watch.ready()
         assert topology["primary"] == "pg1"
@@ -189,10 +190,10 @@ def test_roles_and_numbers(cluster):
         assert topology["alert"] == "ok"
         assert watch.live("pg1") == {"fresh_until_us": FOREVER, "lag_us": 0}
         for name in ("pg2", "pg3"):
-            wait_until(lambda: watch.live(name)["lag_us"] == 0, 3, "no lag")
+            wait_until(lambda: watch.live(name)["lag_us"] == 0, 10, "no lag")
         generation = watch.topologies[-1]["generation"]
         watch.steady(2.5, lambda t: t["generation"] == generation)  # nothing changes, nothing is published
-        assert watch.logged("level=warning") == 0
+        assert watch.logged("level=warning") == 0, "".join(watch.log)
 
 
 @pytest.mark.parametrize("delay, synchronous", [("0", "on"), ("0", "off"), ("150ms", "on")])
