@@ -59,6 +59,8 @@ struct node_live {
     // Workers store the time here when a session that wrote wants to read here but the server is not fresh enough yet:
     // the control thread probes faster for a while.
     atomic_llong wanted_at_us;
+    // When the first of the probes failed that have failed in a row since the last answer; 0 = none has.
+    atomic_llong failing_since_us;
     atomic_int connections; // server connections of all workers, for least_connections and /metrics
 };
 

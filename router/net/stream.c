@@ -15,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -218,6 +219,11 @@ ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f) {
 }
 
 bool stream_has_pending(const struct stream *s) { return s->more; }
+
+bool stream_has_unread(const struct stream *s) {
+    int n = 0;
+    return s->more || (s->fd >= 0 && ioctl(s->fd, FIONREAD, &n) == 0 && n > 0);
+}
 
 static void stream_announce(struct stream *s) {
     for (int round = 0; round < STREAM_ROUNDS; round++) {

@@ -223,7 +223,7 @@ static bool may_write(const struct session *s) {
     const struct request *r = &s->request;
     bool runs_hidden = (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-           r->kind == REQUEST_FUNCTION || s->again > 0; // a replica may have refused it for writing
+           r->kind == REQUEST_FUNCTION || (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
 }
 
 // Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
