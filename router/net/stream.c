@@ -15,7 +15,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -221,8 +220,10 @@ ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f) {
 bool stream_has_pending(const struct stream *s) { return s->more; }
 
 bool stream_has_unread(const struct stream *s) {
-    int n = 0;
-    return s->more || (s->fd >= 0 && ioctl(s->fd, FIONREAD, &n) == 0 && n > 0);
+    char byte;
+    if (s->more || s->fd < 0) return s->more;
+    ssize_t n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 static void stream_announce(struct stream *s) {
