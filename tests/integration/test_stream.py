@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Results larger than anybody's memory, rows larger than any buffer, and readers that stop reading."""
+import socket
 import time
 
 import pytest
@@ -135,6 +136,44 @@ def test_abandoned_result(router, cluster):
     running = "select count(*) from pg_stat_activity where query like '%10000000%' and state = 'active' " \
               "and pid <> pg_backend_pid()"
     wait_until(lambda: sum(n.value(running) for n in cluster.nodes) == 0, 10, "the abandoned statements to end")
+
+
+def vanish(conn, how):
+    if how == "reset":
+        conn.reset()
+    elif how == "close":
+        conn.socket.close()
+    else:
+        conn.socket.shutdown(socket.SHUT_WR)  # nothing is unread at our end: a plain end of file
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "shutdown"])
+def test_reader_that_stops_and_vanishes(router, cluster, how):
+    """It asks for 1 GB and stops reading, so that nobody reads from it either; its end is seen all the same, at once."""
+    endpoint = router(default_pool_size=1, workers=1)
+    ask = "select repeat('x', 1024) from generate_series(1, 1048576) /* vanishes */"
+    mine = "from pg_stat_activity where query like '%/* vanishes */' and state = 'active' and pid <> pg_backend_pid()"
+
+    def anywhere(condition=""):
+        return sum(n.value(f"select count(*) {mine} {condition}") for n in cluster.nodes)
+
+    def freed():
+        now = endpoint.metrics()
+        return (endpoint.metric("pgsteer_clients", now) == 0 and
+                endpoint.metric("db_connection_pool_size", now, state="active") == 0 and
+                endpoint.metric("db_connection_pool_size", now, state="waiting") == 0)
+
+    rounds = 10 if how == "shutdown" else 50
+    for _ in range(rounds):
+        conn = fe.Frontend(endpoint, timeout=20).login(password="app-password")
+        conn.send(fe.query(ask))
+        conn.until("D")
+        wait_until(lambda: anywhere("and wait_event = 'ClientWrite'") == 1, 10, "the server to be stopped")
+        vanish(conn, how)
+        wait_until(freed, 1, "the server connection to be free")
+        wait_until(lambda: anywhere() == 0, 5, "the backend to be gone or idle")
+        conn.socket.close()
+    assert endpoint.metric("db_connection_pool_errors_total", reason="client_connection_lost") == rounds
 
 
 @pytest.mark.direct
