@@ -149,7 +149,8 @@ def vanish(conn, how):
 
 @pytest.mark.parametrize("how", ["reset", "close", "shutdown"])
 def test_reader_that_stops_and_vanishes(router, cluster, how):
-    """It asks for 1 GB and stops reading, so that nobody reads from it either; its end is seen all the same, at once."""
+    """It asks for 1 GB and stops reading; its end is seen all the same, at once. Every other time it has asked for so much
+    more that nobody reads from it either."""
     endpoint = router(default_pool_size=1, workers=1)
     ask = "select repeat('x', 1024) from generate_series(1, 1048576) /* vanishes */"
     mine = "from pg_stat_activity where query like '%/* vanishes */' and state = 'active' and pid <> pg_backend_pid()"
@@ -163,12 +164,19 @@ def test_reader_that_stops_and_vanishes(router, cluster, how):
                 endpoint.metric("db_connection_pool_size", now, state="active") == 0 and
                 endpoint.metric("db_connection_pool_size", now, state="waiting") == 0)
 
+    def taken():
+        return endpoint.metric("pgsteer_client_received_bytes_total")
+
     rounds = 10 if how == "shutdown" else 50
-    for _ in range(rounds):
+    for number in range(rounds):
         conn = fe.Frontend(endpoint, timeout=20).login(password="app-password")
         conn.send(fe.query(ask))
         conn.until("D")
         wait_until(lambda: anywhere("and wait_event = 'ClientWrite'") == 1, 10, "the server to be stopped")
+        if number % 2:
+            before = taken()
+            conn.send(fe.query("select 1 -- " + "x" * 1000) * 150)  # its end must find room behind it
+            wait_until(lambda: taken() - before >= 64 * 1024, 5, "the router to have as much as it keeps")
         vanish(conn, how)
         wait_until(freed, 1, "the server connection to be free")
         wait_until(lambda: anywhere() == 0, 5, "the backend to be gone or idle")
