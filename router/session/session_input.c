@@ -68,9 +68,16 @@ static void answer_ready(struct session *s) {
     (void)session_send_client(s, buf_span(out));
 }
 
+// What was scanned while the error was on its way is passed over like the rest, and what follows is another unit.
+static void unit_forget(struct session *s) {
+    s->ready = false;
+    request_reset(&s->request);
+}
+
 static size_t take_skipped(struct session *s, struct span in) {
     struct frame frame;
     struct fault f;
+    unit_forget(s);
     enum wire_result w = frame_next(FRAME_FROM_CLIENT, in, &frame, &f);
     if (w != WIRE_BAD && frame.type == FE_PASSWORD) {
         fault_set(&f, "08P01", "invalid frontend message type %d", FE_PASSWORD);
@@ -408,8 +415,7 @@ static enum place place(struct session *s, struct span unit) {
 
 static void unit_taken(struct session *s, size_t len) {
     s->again -= MIN_OF(s->again, len);
-    s->ready = false;
-    request_reset(&s->request);
+    unit_forget(s);
 }
 
 // COPY data belongs to what the server is doing for this client; without that PostgreSQL ignores it, and so do we.
