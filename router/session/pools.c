@@ -268,8 +268,8 @@ static bool is_lost_for_good(const struct pool *p) {
 // Waits for an answer, and has heard nothing since the server stopped answering the health checks. One that has is
 // alive, and the checks may be wrong; but a server that was merely slow at first may be gone by now.
 static bool is_stuck(const struct server *s, uint64_t failing_since_us, uint64_t now) {
-    if (pipeline_is_empty(&s->replies) || stream_has_unread(&s->stream)) return false;
-    return s->heard_us < failing_since_us || now - s->heard_us > (uint64_t)SERVER_SILENT_MAX_MS * 1000;
+    bool silent = s->heard_us < failing_since_us || now - s->heard_us > (uint64_t)SERVER_SILENT_MAX_MS * 1000;
+    return silent && !pipeline_is_empty(&s->replies) && !stream_has_unread(&s->stream);
 }
 
 static struct server *next_stuck(struct pool *p) {

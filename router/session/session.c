@@ -171,7 +171,11 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
     if (!same) { // the places of servers are others now
         memset(&env->balance, 0, sizeof env->balance);
         env->avoid = 0;
-        ILIST_EACH(&env->sessions, n) container_of(n, struct session, link)->node = ROUTE_NODES_MAX;
+        ILIST_EACH(&env->sessions, n) {
+            struct session *s = container_of(n, struct session, link);
+            s->node = ROUTE_NODES_MAX;
+            s->avoid = 0;
+        }
     }
     retry_parked(env, is_any, 0);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Results larger than anybody's memory, rows larger than any buffer, and readers that stop reading."""
+import os
 import socket
 import time
 
@@ -118,6 +119,27 @@ def test_server_that_does_not_read(router, cluster, table):
     assert endpoint.peak() - before < limit(8)
     conn.reset()
     cluster.primary.thaw()
+
+
+def test_slow_reader_with_a_connection_of_its_own(router, cluster):
+    """In session mode: the primary has been stopped for the client's sake, and a read is on a replica when the client has
+    caught up. The sizes are about what a Unix socket and the router hold together."""
+    endpoint = router(pool_mode="session", workers=1, consistency="eventual")
+    path = os.path.join(endpoint.socket_dir, f".s.PGSQL.{endpoint.port}")
+    done = "select 1 from pg_stat_activity where query like '%/* big */' and state = 'idle'"
+    with fe.Frontend(endpoint, timeout=5, path=path).login(password="app-password") as conn:
+        conn.value("select txid_current()")
+        for rows in range(472, 520, 8):
+            for first in range(240, 290, 10):
+                conn.send(fe.query(f"select repeat('x', 1000), txid_current() from generate_series(1, {rows}) /* big */"))
+                conn.receive()
+                wait_until(lambda: cluster.primary.sql(done), 5, "the server to have sent it all")
+                for _ in range(first):
+                    conn.receive()
+                conn.send(fe.query("select pg_sleep(0.05)"))
+                conn.until("Z")
+                conn.until("Z")
+                assert conn.value("select txid_current()")
 
 
 def test_abandoned_result(router, cluster):
