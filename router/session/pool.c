@@ -445,4 +445,5 @@ bool pool_is_failing(const struct pool *p) {
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }
 size_t pool_busy(const struct pool *p) { return p->busy.count; }
+bool pool_is_opening(const struct pool *p) { return p->connecting.count >= p->waiters.count; }
 bool pool_is_empty(const struct pool *p) { return p->n_servers + p->waiters.count + p->errands.count == 0; }

@@ -79,6 +79,8 @@ bool pool_is_failing(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
+// True when connections are being opened for all who wait.
+bool pool_is_opening(const struct pool *p);
 
 // Passes a cancel on to the backend behind `s` (router/session/cancel.h), over a connection of its own with the same
 // TLS; until it has ended the server is not given to anybody else. Dropped when twice the pool's size are under way.
