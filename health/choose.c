@@ -62,13 +62,15 @@ static struct choice choose_tied(const struct choose_node *nodes, size_t n) {
     return c;
 }
 
-// At the start one server answers first, and it may be the one that does not belong: as long as those that have not been
-// heard of could outnumber those of the cluster it tells of, nothing is decided.
+// At the start one server answers first, and it may be the one that does not belong: as long as those that have not
+// been heard of could outnumber those of the cluster it tells of, nothing is decided.
 static bool may_be_outnumbered(const struct choose_node *nodes, size_t n, uint64_t id) {
     size_t silent = 0, members = 0;
     for (size_t i = 0; i < n; i++) {
-        if (nodes[i].facts.state == NODE_STATE_UNKNOWN) silent++;
-        else if (id != 0 && nodes[i].facts.system_identifier == id) members++;
+        if (nodes[i].facts.state == NODE_STATE_UNKNOWN)
+            silent++;
+        else if (id != 0 && nodes[i].facts.system_identifier == id)
+            members++;
     }
     return silent > 0 && silent >= members;
 }

@@ -35,7 +35,7 @@ enum verdict_kind {
     X(SESSION_FUNCTION, "session_function", "it calls a function that uses or changes session state")                  \
     X(VOLATILE_FUNCTION, "volatile_function", "it calls a user's function declared VOLATILE")                          \
     X(UNKNOWN_FUNCTION, "unknown_function", "it calls a function that is not known to be harmless")                    \
-    X(NO_CATALOG, "no_catalog", "what its relations are has not been read from the primary yet")                        \
+    X(NO_CATALOG, "no_catalog", "what its relations are has not been read from the primary yet")                       \
     X(PRIMARY_RELATION, "primary_relation", "it reads a relation that is only right on the primary")                   \
     X(COPY_FROM, "copy_from", "COPY FROM changes data")                                                                \
     X(COPY_SERVER, "copy_server", "COPY uses a file or program of the server")                                         \

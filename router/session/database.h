@@ -2,9 +2,9 @@
 //
 // router/session/database.h: what a worker knows of one database.
 //
-// The verdicts of texts seen before, made with the database's catalog, and the prepared statements of its clients. One object
-// per worker and database, made when the first client logs in, kept for good: the number of databases is bounded by those
-// that exist on the servers, since only a login that a server accepted makes one. Single thread.
+// The verdicts of texts seen before, made with the database's catalog, and the prepared statements of its clients. One
+// object per worker and database, made when the first client logs in, kept for good: the number of databases is bounded
+// by those that exist on the servers, since only a login that a server accepted makes one. Single thread.
 #ifndef PGSTEER_ROUTER_SESSION_DATABASE_H
 #define PGSTEER_ROUTER_SESSION_DATABASE_H
 

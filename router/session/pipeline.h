@@ -3,9 +3,9 @@
 // router/session/pipeline.h: the replies that a server still owes.
 //
 // For every message sent that PostgreSQL answers there is one entry, in order, which says what becomes of the answer:
-// forwarded to the client, swallowed (the router asked, not the client), or invented (the client asked, the server was not
-// bothered). An error makes the server skip everything up to the next Sync, and so the entries up to there. A connection may
-// be given to somebody else only when its pipeline is empty. Pure bookkeeping; single thread.
+// forwarded to the client, swallowed (the router asked, not the client), or invented (the client asked, the server was
+// not bothered). An error makes the server skip everything up to the next Sync, and so the entries up to there. A
+// connection may be given to somebody else only when its pipeline is empty. Pure bookkeeping; single thread.
 #ifndef PGSTEER_ROUTER_SESSION_PIPELINE_H
 #define PGSTEER_ROUTER_SESSION_PIPELINE_H
 
@@ -25,10 +25,11 @@ enum reply_kind {
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
 
-// What a Parse or Close did to the client's names when it was sent, so that it can be undone if the server never did it.
+// What a Parse or Close did to the client's names when it was sent, so that it can be undone if the server never did
+// it.
 struct reply {
-    uint8_t kind;   // enum reply_kind
-    uint8_t action; // enum reply_action
+    uint8_t kind;             // enum reply_kind
+    uint8_t action;           // enum reply_action
     bool client_names;        // it changed the client's names: `name`, `after`, `before` say how
     bool portal_describe;     // REPLY_DESCRIBE of a portal
     char *name;               // owned; NULL = the unnamed statement
@@ -36,10 +37,10 @@ struct reply {
     struct statement *before; // what the name stood for until then (counted), or NULL
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
-    bool counted;             // it is one of the session's `due`
-    bool wrote;               // it is not just a read
-    uint32_t journal;         // bytes of the session's journal that it stands for
-    uint64_t started_us;      // when it was sent
+    bool counted;        // it is one of the session's `due`
+    bool wrote;          // it is not just a read
+    uint32_t journal;    // bytes of the session's journal that it stands for
+    uint64_t started_us; // when it was sent
 };
 
 struct pipeline {
@@ -55,7 +56,9 @@ static inline bool pipeline_is_empty(const struct pipeline *p) { return p->count
 static inline struct reply *pipeline_head(struct pipeline *p) {
     return p->count ? &p->ring[p->head & (p->cap - 1)] : NULL;
 }
-static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) { return &p->ring[(p->head + i) & (p->cap - 1)]; }
+static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) {
+    return &p->ring[(p->head + i) & (p->cap - 1)];
+}
 // A new last entry, all zero but kind and action; good until the next push.
 struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action);
 // Drops the head and what it owns.

@@ -190,7 +190,8 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
 // DEALLOCATE.
 
 static bool is_word_char(uint8_t c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
+           c >= 0x80;
 }
 
 static void skip_space(struct cursor *c) {

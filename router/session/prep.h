@@ -2,8 +2,8 @@
 //
 // router/session/prep.h: protocol-level prepared statements across server connections.
 //
-// A client's name stands for an interned statement (statements.h); a server connection knows a statement by a name of ours
-// and is given the ones it lacks just in time, in the same write as the messages that use them. A server's unnamed
+// A client's name stands for an interned statement (statements.h); a server connection knows a statement by a name of
+// ours and is given the ones it lacks just in time, in the same write as the messages that use them. A server's unnamed
 // statement is used only by the batch that parses it; used later, it goes by a name of ours like any other, so that no
 // client can ever meet another's. A server connection closes the statement it used longest ago when it holds too many.
 // Single thread.
@@ -28,8 +28,8 @@ static inline void prep_client_init(struct prep_client *c) { *c = (struct prep_c
 void prep_client_fini(struct prep_client *c);
 // NULL when the client has none of that name. An empty name is the unnamed statement.
 struct statement *prep_client_find(const struct prep_client *c, struct span name);
-// The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before; the
-// caller owns that reference.
+// The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before;
+// the caller owns that reference.
 struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
 void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnamed statement stays
 
@@ -37,7 +37,7 @@ void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnam
 struct prep_server {
     struct prep_held *held; // uthash, by statement id
     struct ilist lru;       // oldest first
-    uint32_t epoch; // part of the names: after DEALLOCATE ALL no old name is used again
+    uint32_t epoch;         // part of the names: after DEALLOCATE ALL no old name is used again
 };
 void prep_server_init(struct prep_server *s);
 void prep_server_fini(struct prep_server *s);
@@ -47,7 +47,7 @@ void prep_server_touch(struct prep_server *s, const struct statement *st);
 void prep_server_add(struct prep_server *s, struct statement *st);
 void prep_server_remove(struct prep_server *s, const struct statement *st);
 struct statement *prep_server_oldest(struct prep_server *s); // NULL when it holds none
-void prep_server_forget_all(struct prep_server *s); // the server dropped all its statements
+void prep_server_forget_all(struct prep_server *s);          // the server dropped all its statements
 static inline size_t prep_server_count(const struct prep_server *s) { return s->lru.count; }
 
 enum { PREP_NAME_MAX = 40 };
@@ -57,33 +57,33 @@ struct span prep_server_name(const struct prep_server *s, const struct statement
 // True for a name that looks like one of ours: a client's use of it must never reach a server.
 bool prep_is_our_name(struct span name);
 
-// Writes a client's batch of extended-protocol messages for a server: names replaced, missing statements prepared ahead of
-// their first use, a Parse of what the server has already left out (its answer invented), superfluous ones closed. Every
-// message gets its entry in `due`.
+// Writes a client's batch of extended-protocol messages for a server: names replaced, missing statements prepared ahead
+// of their first use, a Parse of what the server has already left out (its answer invented), superfluous ones closed.
+// Every message gets its entry in `due`.
 struct prep_rewrite {
     struct prep_client *client;
     struct prep_server *server;
     struct statements *statements;
     struct pipeline *due;
-    struct buf *out;         // appended to
-    bool again;              // the batch was sent before, to a server that could not do it: its Parse may find its name taken
-    bool deallocates;        // a DEALLOCATE is among its texts
-    bool flush_is_sync;      // write a Sync, its answer swallowed, for a final Flush
-    size_t max_server;       // max_prepared_statements
-    uint64_t server_parses;  // counts statements prepared for lack of them
+    struct buf *out;  // appended to
+    bool again;       // the batch was sent before, to a server that could not do it: its Parse may find its name taken
+    bool deallocates; // a DEALLOCATE is among its texts
+    bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
+    size_t max_server;      // max_prepared_statements
+    uint64_t server_parses; // counts statements prepared for lack of them
 };
-// `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still to
-// come. A Parse of a name that the client has already and a use
-// of one it has not make the server answer with the error that PostgreSQL has for it.
+// `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still
+// to come. A Parse of a name that the client has already and a use of one it has not make the server answer with the
+// error that PostgreSQL has for it.
 void prep_rewrite(struct prep_rewrite *r, struct span batch);
 
-// An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go, and
-// what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has been
-// sent yet, and what is sent until then will be skipped as well.
+// An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go,
+// and what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has
+// been sent yet, and what is sent until then will be skipped as well.
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due);
 
-// Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them: by
-// `name` (NULL: the unnamed statement). False when there is none in it and the message can be passed on as it is.
+// Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them:
+// by `name` (NULL: the unnamed statement). False when there is none in it and the message can be passed on as it is.
 bool prep_rename_error(struct span message, const char *name, struct buf *out);
 
 // The name in `DEALLOCATE [PREPARE] name`, as PostgreSQL would fold it, in `to`; false when the text is anything else.

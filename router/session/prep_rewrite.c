@@ -68,8 +68,8 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
     b->unnamed_parsed = true;
 }
 
-// `DEALLOCATE name` of a statement prepared by Parse: the server does not know the name, so the batch's answers for it are
-// invented, up to the next Parse or Bind of something else.
+// `DEALLOCATE name` of a statement prepared by Parse: the server does not know the name, so the batch's answers for it
+// are invented, up to the next Parse or Bind of something else.
 static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
     if (!b->r->deallocates || m->name.len) return false;
     if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
@@ -97,7 +97,8 @@ static bool is_invented(struct batch *b, const struct frame *f) {
         pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
         return true;
     case FE_DESCRIBE:
-        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe =
+            f->payload.ptr[0] == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
         struct statement *gone = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
@@ -148,14 +149,16 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     due->name = mem_strndup((const char *)m.name.ptr, m.name.len);
 }
 
-// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have becomes
-// one that no server has, so that nobody reaches a statement that is not his.
+// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have
+// becomes one that no server has, so that nobody reaches a statement that is not his.
 static struct span name_on_server(struct batch *b, struct span client_name, char to[PREP_NAME_MAX]) {
     struct prep_rewrite *r = b->r;
     if (client_name.len == 0 && b->unnamed_parsed) return client_name;
     struct statement *st = prep_client_find(r->client, client_name);
-    if (st) need_statement(r, st);
-    else if (client_name.len && !prep_is_our_name(client_name)) return client_name;
+    if (st)
+        need_statement(r, st);
+    else if (client_name.len && !prep_is_our_name(client_name))
+        return client_name;
     return prep_server_name(r->server, st, to);
 }
 

@@ -19,8 +19,8 @@ static bool has_word(struct span sql, const char *word) {
     return false;
 }
 
-// A text that was not parsed for its length or depth, but by the look of it is one plain statement on data: bulk inserts are.
-// A semicolon or a suspicious word anywhere, be it in a literal, and it is not plain.
+// A text that was not parsed for its length or depth, but by the look of it is one plain statement on data: bulk
+// inserts are. A semicolon or a suspicious word anywhere, be it in a literal, and it is not plain.
 static bool looks_plain(struct span sql) {
     static const char *const firsts[] = {"insert", "update", "delete", "select", "with", "values", "merge"};
     static const char *const suspects[] = {"set_config", "advisory", "temp", "dblink", "pgsteer_"};
@@ -69,8 +69,10 @@ static enum request_result scan_parse(struct request *r, const struct request_co
                                       struct fault *f) {
     struct msg_parse m;
     if (!msg_parse(payload, &m)) return bad_message(f, "Parse");
-    if (m.name.len == 0) r->parses_unnamed = true;
-    else r->changes_names = true;
+    if (m.name.len == 0)
+        r->parses_unnamed = true;
+    else
+        r->changes_names = true;
     struct statement *s = statements_intern(ctx->database->statements, m.query, m.types);
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
@@ -152,8 +154,8 @@ static enum request_result too_long(struct fault *f, const struct frame *frame) 
     return REQUEST_BAD;
 }
 
-// A message of which only the beginning is here and that is too large to wait for: it goes on as a stream. False when it has
-// to be waited for all the same.
+// A message of which only the beginning is here and that is too large to wait for: it goes on as a stream. False when
+// it has to be waited for all the same.
 static bool scan_partial(struct request *r, const struct request_context *ctx, const struct frame *frame) {
     struct msg_bind m;
     switch (frame->type) {
@@ -191,7 +193,8 @@ static enum request_result scan_incomplete(struct request *r, const struct reque
     if (frame->type == 0) return copying ? REQUEST_READY : REQUEST_MORE;
     if (frame->type == FE_PARSE && frame->total > REQUEST_PARSE_MAX) return too_long(f, frame);
     if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
-    if (frame->type == FE_BIND && frame->payload.len > REQUEST_NAMES_MAX && !names_are_here(frame)) return bad_message(f, "Bind");
+    if (frame->type == FE_BIND && frame->payload.len > REQUEST_NAMES_MAX && !names_are_here(frame))
+        return bad_message(f, "Bind");
     bool large = frame->type == FE_COPY_DATA || frame->total > ctx->max_held;
     if (large && scan_partial(r, ctx, frame)) return REQUEST_READY;
     return copying ? REQUEST_READY : REQUEST_MORE;

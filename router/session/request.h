@@ -2,9 +2,9 @@
 //
 // router/session/request.h: a client's messages, cut into units that can be routed.
 //
-// A unit is a Query or FunctionCall message, or extended-protocol messages up to Sync or Flush. It is scanned as its bytes
-// arrive; nothing is scanned twice. When a unit is larger than may be held it is cut at a message, or inside one, and marked
-// as a stream: then it must go to the primary as it comes. Pure: looks names up, changes none.
+// A unit is a Query or FunctionCall message, or extended-protocol messages up to Sync or Flush. It is scanned as its
+// bytes arrive; nothing is scanned twice. When a unit is larger than may be held it is cut at a message, or inside one,
+// and marked as a stream: then it must go to the primary as it comes. Pure: looks names up, changes none.
 #ifndef PGSTEER_ROUTER_SESSION_REQUEST_H
 #define PGSTEER_ROUTER_SESSION_REQUEST_H
 
@@ -23,8 +23,8 @@ enum request_kind {
 
 struct request {
     enum request_kind kind;
-    size_t len;             // bytes scanned that belong to the unit, from its first one
-    size_t tail;            // bytes of its last message that are still to come (a stream); `len` counts those that are here
+    size_t len;  // bytes scanned that belong to the unit, from its first one
+    size_t tail; // bytes of its last message that are still to come (a stream); `len` counts those that are here
     struct verdict verdict; // of all its statements
     bool stream;            // goes to the primary as it comes
     bool synced, flushed;   // ended by Sync, by Flush
@@ -39,15 +39,15 @@ struct request {
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
-    uint32_t parses;        // named ones
+    uint32_t parses; // named ones
 };
 
 struct request_context {
     struct database *database;
     const struct prep_client *names;
-    bool conforming;   // standard_conforming_strings
-    size_t max_held;   // max_exchange_size
-    size_t max_names;  // max_client_prepared_statements
+    bool conforming;  // standard_conforming_strings
+    size_t max_held;  // max_exchange_size
+    size_t max_names; // max_client_prepared_statements
 };
 
 enum { REQUEST_PARSE_MAX = 4 * 1024 * 1024 }; // a Parse must be held whole: other servers will want it

@@ -90,7 +90,8 @@ static bool forward(struct response *x, const uint8_t *p, size_t n) {
     return true;
 }
 
-// What an invented answer says. A Parse or Close of a name needs no server; nor does a DEALLOCATE of such a name, step by step.
+// What an invented answer says. A Parse or Close of a name needs no server; nor does a DEALLOCATE of such a name, step
+// by step.
 static struct span invented(const struct reply *due) {
     static const uint8_t parse[] = {BE_PARSE_COMPLETE, 0, 0, 0, 4}, bind[] = {BE_BIND_COMPLETE, 0, 0, 0, 4},
                          close[] = {BE_CLOSE_COMPLETE, 0, 0, 0, 4},
@@ -125,14 +126,15 @@ enum response_result response_invent(struct response *x, struct server *s) {
 // Errors.
 
 static enum response_result broke(struct fault *f, const char *what, char type) {
-    fault_set(f, "08P01", "the server sent an unexpected message '%c' (%s)", type >= ' ' && type < 127 ? type : '?', what);
+    fault_set(f, "08P01", "the server sent an unexpected message '%c' (%s)", type >= ' ' && type < 127 ? type : '?',
+              what);
     return RESPONSE_BROKEN;
 }
 
 static bool has_text(struct span s, const char *what) { return s.len && memmem(s.ptr, s.len, what, strlen(what)); }
 
-// The statement cannot be had from a replica: it writes, or wants what does not exist during recovery. 0A000 and 55000 may also
-// mean something else; then the primary says the same again, and nothing is lost.
+// The statement cannot be had from a replica: it writes, or wants what does not exist during recovery. 0A000 and 55000
+// may also mean something else; then the primary says the same again, and nothing is lost.
 static bool wants_primary(const struct msg_error *e) {
     return span_is(e->sqlstate, "25006") || span_is(e->sqlstate, "0A000") || span_is(e->sqlstate, "55000") ||
            span_is(e->sqlstate, "40001"); // conflict with recovery
@@ -142,7 +144,9 @@ static bool never_on_replica(const struct msg_error *e) {
     return span_is(e->sqlstate, "25006") || (!span_is(e->sqlstate, "40001") && has_text(e->message, "recovery"));
 }
 
-static bool is_fatal(const struct msg_error *e) { return span_is(e->severity, "FATAL") || span_is(e->severity, "PANIC"); }
+static bool is_fatal(const struct msg_error *e) {
+    return span_is(e->severity, "FATAL") || span_is(e->severity, "PANIC");
+}
 
 static void note_error(struct fault *f, const struct msg_error *e) {
     fault_set(f, "", "%.*s", (int)MIN_OF(e->message.len, (size_t)300), (const char *)e->message.ptr);
@@ -163,8 +167,7 @@ static bool forward_error(struct response *x, const struct frame *frame, const s
     return forward(x, message.ptr, message.len);
 }
 
-static enum response_result on_error(struct response *x, struct server *s, const struct frame *frame,
-                                     struct fault *f) {
+static enum response_result on_error(struct response *x, struct server *s, const struct frame *frame, struct fault *f) {
     struct msg_error e;
     msg_error(frame->payload, &e);
     if (is_fatal(&e)) {
@@ -189,8 +192,7 @@ static enum response_result on_error(struct response *x, struct server *s, const
 
 // The rest of the messages.
 
-static enum response_result on_ready(struct response *x, struct server *s, const struct frame *frame,
-                                     struct fault *f) {
+static enum response_result on_ready(struct response *x, struct server *s, const struct frame *frame, struct fault *f) {
     struct reply *due = pipeline_head(&s->replies);
     if (!due || (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC)) return broke(f, "not due", frame->type);
     s->tx_status = (char)frame->payload.ptr[0];
@@ -208,8 +210,8 @@ static enum response_result on_ready(struct response *x, struct server *s, const
     return RESPONSE_OK;
 }
 
-// PostgreSQL ignores a Sync that it reads while in copy mode, so no ReadyForQuery will come for the one that was sent with
-// the batch.
+// PostgreSQL ignores a Sync that it reads while in copy mode, so no ReadyForQuery will come for the one that was sent
+// with the batch.
 static bool forget_sync(struct pipeline *p) {
     uint32_t last = p->count - 1;
     if (last == 0 || pipeline_at(p, last)->kind != REPLY_SYNC) return false;
@@ -224,8 +226,8 @@ static enum response_result on_copy_in(struct response *x, struct server *s) {
     return RESPONSE_OK;
 }
 
-static enum response_result on_parameter(struct response *x, struct server *s, const struct frame *frame,
-                                         bool swallow, struct fault *f) {
+static enum response_result on_parameter(struct response *x, struct server *s, const struct frame *frame, bool swallow,
+                                         struct fault *f) {
     struct span name, value;
     if (!msg_parameter_status(frame->payload, &name, &value)) return broke(f, "malformed", frame->type);
     if (!server_note_parameter(s, name, value)) return RESPONSE_OK;
@@ -235,8 +237,15 @@ static enum response_result on_parameter(struct response *x, struct server *s, c
 }
 
 // What a message may answer, and whether it is the last answer to that. One row per type of a running session.
-enum { K_QUERY = 1 << REPLY_QUERY, K_PARSE = 1 << REPLY_PARSE, K_BIND = 1 << REPLY_BIND, K_DESCRIBE = 1 << REPLY_DESCRIBE,
-       K_EXECUTE = 1 << REPLY_EXECUTE, K_CLOSE = 1 << REPLY_CLOSE, K_RUN = K_QUERY | K_EXECUTE };
+enum {
+    K_QUERY = 1 << REPLY_QUERY,
+    K_PARSE = 1 << REPLY_PARSE,
+    K_BIND = 1 << REPLY_BIND,
+    K_DESCRIBE = 1 << REPLY_DESCRIBE,
+    K_EXECUTE = 1 << REPLY_EXECUTE,
+    K_CLOSE = 1 << REPLY_CLOSE,
+    K_RUN = K_QUERY | K_EXECUTE
+};
 struct message_rule {
     uint8_t answers;  // K_*: kinds it may be an answer to
     uint8_t finishes; // K_*: kinds whose answer it completes
@@ -283,8 +292,8 @@ static enum response_result on_answer(struct response *x, struct server *s, cons
 // Notices and notifications answer nothing and may come at any time.
 static enum response_result on_aside(struct response *x, struct server *s, const struct frame *frame, size_t here) {
     struct reply *due = pipeline_head(&s->replies);
-    bool swallow = x->drop || (due && due->action == REPLY_SWALLOW) ||
-                   (frame->type == BE_NOTIFICATION && !x->notifications);
+    bool swallow =
+        x->drop || (due && due->action == REPLY_SWALLOW) || (frame->type == BE_NOTIFICATION && !x->notifications);
     x->pass = frame->total - (uint32_t)here;
     x->pass_swallow = swallow;
     if (swallow || forward(x, frame->payload.ptr - PROTO_HEADER_LEN, here)) return RESPONSE_OK;
@@ -327,7 +336,8 @@ static bool pass_on(struct response *x, struct span *bytes) {
     return x->pass_swallow || forward(x, p, n);
 }
 
-// Messages are passed on whole, so that an error can follow when the server is lost, unless they are too long to wait for.
+// Messages are passed on whole, so that an error can follow when the server is lost, unless they are too long to wait
+// for.
 static bool may_be_partial(const struct frame *frame) { return frame->total > RESPONSE_WHOLE_MAX; }
 
 static enum response_result feed(struct response *x, struct server *s, struct span bytes, struct fault *f) {

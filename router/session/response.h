@@ -2,12 +2,13 @@
 //
 // router/session/response.h: a server's messages against what is due.
 //
-// Walks the bytes a server sent, message by message, and says of each whether it is forwarded, swallowed or kept back; puts
-// in the answers that are ours to invent. What is forwarded is sent from the receive buffer, in one write. Knows the server
-// connection and the client's names, never the client's socket: bytes and events go up through the ops.
+// Walks the bytes a server sent, message by message, and says of each whether it is forwarded, swallowed or kept back;
+// puts in the answers that are ours to invent. What is forwarded is sent from the receive buffer, in one write. Knows
+// the server connection and the client's names, never the client's socket: bytes and events go up through the ops.
 //
-// For an exchange that could be run again elsewhere (a read on a replica), everything before the first row or completion is
-// kept back; an error that means "not here" then ends the walk with RESPONSE_RERUN and the client has seen nothing.
+// For an exchange that could be run again elsewhere (a read on a replica), everything before the first row or
+// completion is kept back; an error that means "not here" then ends the walk with RESPONSE_RERUN and the client has
+// seen nothing.
 #ifndef PGSTEER_ROUTER_SESSION_RESPONSE_H
 #define PGSTEER_ROUTER_SESSION_RESPONSE_H
 
@@ -24,8 +25,8 @@ struct response_ops {
     void (*ready)(void *arg, const struct reply *due, char tx_status);
     // An error came before the client's Sync was sent: the server skips what follows up to it.
     void (*skipping)(void *arg);
-    // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is ignored by
-    // PostgreSQL (`sync_ignored`); another one will come.
+    // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is
+    // ignored by PostgreSQL (`sync_ignored`); another one will come.
     void (*copy_in)(void *arg, bool extended, bool sync_ignored);
     // A parameter of the session has changed at the client's own doing.
     void (*parameter)(void *arg, struct span name, struct span value);

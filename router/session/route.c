@@ -32,7 +32,8 @@ static bool is_fresh(const struct route_request *r, const struct node *n) {
     return atomic_load_explicit(&n->live->fresh_until_us, memory_order_relaxed) >= (long long)r->last_write_us;
 }
 
-// Every replica that takes reads, as bits; `*stale` are those among them that have not replayed the session's last write.
+// Every replica that takes reads, as bits; `*stale` are those among them that have not replayed the session's last
+// write.
 static uint64_t candidates(const struct route_request *r, const struct topology *t, uint64_t *stale) {
     uint64_t fresh = 0;
     *stale = 0;
@@ -85,8 +86,8 @@ static struct route to_replica(const struct route_request *r, const struct topol
     bool all_zero = true;
     for (size_t i = 0; i < t->n_nodes; i++)
         if ((set & (UINT64_C(1) << i)) && t->nodes[i].weight > 0) all_zero = false;
-    int node = r->balance == BALANCE_LEAST_CONNECTIONS ? take_least(t, b, set, all_zero)
-                                                       : take_turn(t, b, set, all_zero);
+    int node =
+        r->balance == BALANCE_LEAST_CONNECTIONS ? take_least(t, b, set, all_zero) : take_turn(t, b, set, all_zero);
     return (struct route){.node = node, .replica = true, .reason = ROUTE_REASON_BALANCED};
 }
 

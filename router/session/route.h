@@ -2,8 +2,8 @@
 //
 // router/session/route.h: which server.
 //
-// Pure but for the balance it keeps: (verdict, what is known of the session, topology) -> (server, reason). Unsure means
-// primary. Every answer has a reason, which is what logs and pgsteer_routed_total say.
+// Pure but for the balance it keeps: (verdict, what is known of the session, topology) -> (server, reason). Unsure
+// means primary. Every answer has a reason, which is what logs and pgsteer_routed_total say.
 #ifndef PGSTEER_ROUTER_SESSION_ROUTE_H
 #define PGSTEER_ROUTER_SESSION_ROUTE_H
 
@@ -13,16 +13,16 @@
 
 // Reasons of routing's own; the verdict's reasons follow them in the same numbering. id, name.
 #define ROUTE_REASONS(X)                                                                                               \
-    X(BALANCED, "balanced")                 /* a read, to a replica */                                                \
-    X(IN_TRANSACTION, "in_transaction")                                                                               \
-    X(PINNED, "pinned")                     /* session state ties the client to its primary connection */             \
-    X(PIPELINED, "pipelined")               /* answers of the same server are still due */                            \
-    X(READ_YOUR_WRITES, "read_your_writes") /* no replica has replayed the session's last write yet */                \
-    X(NO_REPLICA, "no_replica")             /* there is none that takes reads */                                      \
-    X(RERUN, "rerun")                       /* a replica refused or lost it */                                        \
-    X(TOO_LARGE, "too_large")               /* larger than max_exchange_size, so it goes as a stream */               \
-    X(FLUSH, "flush")                       /* a Flush after Execute, or a portal of an earlier batch */              \
-    X(FUNCTION_CALL, "function_call")       /* the FunctionCall message */                                            \
+    X(BALANCED, "balanced") /* a read, to a replica */                                                                 \
+    X(IN_TRANSACTION, "in_transaction")                                                                                \
+    X(PINNED, "pinned")                     /* session state ties the client to its primary connection */              \
+    X(PIPELINED, "pipelined")               /* answers of the same server are still due */                             \
+    X(READ_YOUR_WRITES, "read_your_writes") /* no replica has replayed the session's last write yet */                 \
+    X(NO_REPLICA, "no_replica")             /* there is none that takes reads */                                       \
+    X(RERUN, "rerun")                       /* a replica refused or lost it */                                         \
+    X(TOO_LARGE, "too_large")               /* larger than max_exchange_size, so it goes as a stream */                \
+    X(FLUSH, "flush")                       /* a Flush after Execute, or a portal of an earlier batch */               \
+    X(FUNCTION_CALL, "function_call")       /* the FunctionCall message */                                             \
     X(LOGIN, "login")                       /* the parameters shown at login */
 
 enum route_reason {
@@ -49,8 +49,8 @@ struct route_request {
     enum balance balance;
     uint64_t last_write_us; // when the session's last write was acknowledged; 0 = none
     uint64_t now_us;
-    uint64_t avoid;         // bit per node: not reachable from here just now
-    bool rerun;             // a replica failed it: primary
+    uint64_t avoid; // bit per node: not reachable from here just now
+    bool rerun;     // a replica failed it: primary
 };
 
 struct route {

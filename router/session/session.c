@@ -11,8 +11,8 @@
 
 // Which state may follow which, a bit each. One setter, so that an impossible move is found where it is made.
 static const uint8_t legal_moves[SESSION_STATES] = {
-    [SESSION_LOGIN] = 1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED |
-                      1 << SESSION_CLOSED,
+    [SESSION_LOGIN] =
+        1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_IDLE] = 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_WAITING] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_PARKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
@@ -137,7 +137,8 @@ void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_
 
 // All sessions of a worker.
 
-// Those that are parked now and fulfil `which` try again; one that is parked anew goes to the back, and is not met twice.
+// Those that are parked now and fulfil `which` try again; one that is parked anew goes to the back, and is not met
+// twice.
 static void retry_parked(struct session_env *env, bool (*which)(const struct session *s, uint64_t now_us),
                          uint64_t now_us) {
     for (size_t n = env->parked.count; n-- > 0 && !ilist_empty(&env->parked);) {
@@ -180,9 +181,7 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
     retry_parked(env, is_any, 0);
 }
 
-void sessions_catalog_changed(struct session_env *env) {
-    retry_parked(env, is_login, 0);
-}
+void sessions_catalog_changed(struct session_env *env) { retry_parked(env, is_login, 0); }
 
 void sessions_config_changed(struct session_env *env) {
     ILIST_EACH(&env->sessions, n) {

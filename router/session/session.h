@@ -2,9 +2,9 @@
 //
 // router/session/session.h: a client and the server connection that works for it.
 //
-// The only object that knows both sides. It cuts the client's messages into units, has each routed, gets a server connection
-// for it from a pool, sends it in the server's words, and passes the answers back; when nothing ties the two together any
-// more the connection goes back to its pool.
+// The only object that knows both sides. It cuts the client's messages into units, has each routed, gets a server
+// connection for it from a pool, sends it in the server's words, and passes the answers back; when nothing ties the two
+// together any more the connection goes back to its pool.
 //
 //   LOGIN -> IDLE -> (WAITING | PARKED) -> LINKED -> IDLE ... -> CLOSED
 //
@@ -38,18 +38,18 @@ struct session_env {
     struct welcomes welcomes;
     struct route_balance balance;
     struct response_out out;
-    struct buf wbuf;         // messages for a server, within one call
+    struct buf wbuf; // messages for a server, within one call
     struct stats *stats;
     struct user_counts *users; // of all workers
-    struct ilist sessions;   // all of them
-    struct ilist parked;     // those that wait for a server to be there
-    struct session *by_key;  // uthash, by cancel pid
-    uint64_t avoid;          // bit per node of the topology: not reachable from this worker just now
+    struct ilist sessions;     // all of them
+    struct ilist parked;       // those that wait for a server to be there
+    struct session *by_key;    // uthash, by cancel pid
+    uint64_t avoid;            // bit per node of the topology: not reachable from this worker just now
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
-    bool draining;           // no new work for idle clients: they are told to go
+    bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
     void (*refresh_database)(void *arg, const char *name); // DDL has passed by
-    void (*session_closed)(void *arg); // the last of a session's memory is gone
+    void (*session_closed)(void *arg);                     // the last of a session's memory is gone
     void *arg;
 };
 
@@ -68,9 +68,9 @@ struct session {
     struct client client;
     struct session_env *env;
     enum session_state state;
-    struct database *database;  // NULL until authenticated
-    struct settings *settings;  // from the start-up packet
-    uint32_t pins;              // router/session/pins.h
+    struct database *database; // NULL until authenticated
+    struct settings *settings; // from the start-up packet
+    uint32_t pins;             // router/session/pins.h
     uint32_t cancel_pid, cancel_key;
 
     // private
@@ -78,53 +78,53 @@ struct session {
     struct ilink link, parked_link;
     struct deadline deadline; // parked too long, idle too long
     struct ticket ticket;
-    struct server *server;  // the connection in use
-    struct server *held;    // the primary connection it keeps while pinned, or in session mode; may be `server`
-    uint8_t node;           // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
-    bool on_replica;        // `server` is a replica
+    struct server *server; // the connection in use
+    struct server *held;   // the primary connection it keeps while pinned, or in session mode; may be `server`
+    uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
+    bool on_replica;       // `server` is a replica
     struct prep_client names;
     struct request request;
     struct response response;
-    struct buf journal;     // what the client sent and a replica has not answered: it can be sent again
-    size_t again;           // bytes at the front of the input that were in the journal
-    uint64_t avoid;         // bit per node: they lost what is to be run `again`
-    struct fault *refusal;  // the next unit gets this error instead of a server
-    uint32_t due;           // exchanges sent and not answered
-    uint32_t tail;          // bytes of a streamed message still to come from the client
-    bool tail_discard;      // ... and nobody wants them
-    bool ready;             // `request` is complete and waits to be sent
-    bool open;              // messages were sent for which the client's Sync has not come
-    bool skipping;          // an error: everything up to the client's Sync is passed over
+    struct buf journal;    // what the client sent and a replica has not answered: it can be sent again
+    size_t again;          // bytes at the front of the input that were in the journal
+    uint64_t avoid;        // bit per node: they lost what is to be run `again`
+    struct fault *refusal; // the next unit gets this error instead of a server
+    uint32_t due;          // exchanges sent and not answered
+    uint32_t tail;         // bytes of a streamed message still to come from the client
+    bool tail_discard;     // ... and nobody wants them
+    bool ready;            // `request` is complete and waits to be sent
+    bool open;             // messages were sent for which the client's Sync has not come
+    bool skipping;         // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool session_mode;
     enum consistency consistency;
-    bool user_counted;      // in env->users
-    bool claimed;           // `server` was found for the unit that is ready, and has not got it yet
-    bool prelude_due;       // ... since the client's settings are being put in force on it
-    bool prelude_shown;     // the client is to hear of its settings: it has reset them
-    bool balanced;          // counted in env->balance.in_flight
-    bool tx_beginning;      // a BEGIN is under way
-    uint8_t reruns;         // of the exchange that is due first
-    bool copy_due;          // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
-    bool copying;           // it does, and the client has not said that it is done
-    uint8_t copies_ended;   // CopyDone or CopyFail sent ahead of the CopyInResponse
-    bool tx_ending;         // a COMMIT or ROLLBACK is under way
-    bool lost_tx;           // its transaction's server connection is gone (session_lost.c)
-    bool lost_told;         // ... and the client has had an error for it
-    bool tx_wrote;          // the transaction under way may have written
-    bool again_anywhere;    // `again`: any other server will do, not only the primary
-    bool flush_due;         // the answer to a batch whose Flush was sent as a Sync
+    bool user_counted;    // in env->users
+    bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
+    bool prelude_due;     // ... since the client's settings are being put in force on it
+    bool prelude_shown;   // the client is to hear of its settings: it has reset them
+    bool balanced;        // counted in env->balance.in_flight
+    bool tx_beginning;    // a BEGIN is under way
+    uint8_t reruns;       // of the exchange that is due first
+    bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
+    bool copying;         // it does, and the client has not said that it is done
+    uint8_t copies_ended; // CopyDone or CopyFail sent ahead of the CopyInResponse
+    bool tx_ending;       // a COMMIT or ROLLBACK is under way
+    bool lost_tx;         // its transaction's server connection is gone (session_lost.c)
+    bool lost_told;       // ... and the client has had an error for it
+    bool tx_wrote;        // the transaction under way may have written
+    bool again_anywhere;  // `again`: any other server will do, not only the primary
+    bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
     bool input_paused;
-    uint8_t reason;         // enum route_reason of the unit that waits for its server
-    uint32_t settling;      // facts of a unit under way whose effect is known only when it is answered: others wait for it
+    uint8_t reason;    // enum route_reason of the unit that waits for its server
+    uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
     uint64_t last_write_us; // when its last write was acknowledged
     uint64_t parked_us;     // since when it waits for a server to be there; 0 = it does not
 };
 
 // Takes an accepted socket.
 void session_open(struct session_env *env, int fd, uint64_t id);
-// A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that client's
-// session is doing, if there is such a client, unless it has begun since then.
+// A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that
+// client's session is doing, if there is such a client, unless it has begun since then.
 void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
 // A database's catalog has come: logins that wait for it go on.
 void sessions_catalog_changed(struct session_env *env);

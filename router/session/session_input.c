@@ -18,8 +18,8 @@ enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL | FACT_RESET_ALL 
 
 // Bytes to the server.
 
-// A connection that cannot be written to is shut, so that its end of file comes as the next event and is dealt with there,
-// with nothing of the client's input in hand.
+// A connection that cannot be written to is shut, so that its end of file comes as the next event and is dealt with
+// there, with nothing of the client's input in hand.
 static void send_server(struct session *s, const struct iovec *iov, int n) {
     if (!stream_writev(&s->server->stream, iov, n)) shutdown(s->server->stream.fd, SHUT_RDWR);
 }
@@ -93,8 +93,10 @@ static size_t take_skipped(struct session *s, struct span in) {
     if (w == WIRE_MORE) discard_tail(s, frame.total - here);
     if (frame.type == FE_SYNC) {
         s->skipping = false;
-        if (s->open) send_sync(s);
-        else answer_ready(s);
+        if (s->open)
+            send_sync(s);
+        else
+            answer_ready(s);
     }
     return here;
 }
@@ -111,7 +113,8 @@ static struct statement *deallocated(const struct session *s, struct span unit, 
     return prep_client_find(&s->names, span_of(name, *len));
 }
 
-// Nothing is due. Within a transaction a DEALLOCATE is answered here too, unless it has failed: then the server says so.
+// Nothing is due. Within a transaction a DEALLOCATE is answered here too, unless it has failed: then the server says
+// so.
 static bool is_local(const struct session *s, struct span unit) {
     const struct request *r = &s->request;
     char name[256];
@@ -175,8 +178,10 @@ static void answer_refusal(struct session *s) {
     bool whole = r->kind != REQUEST_BATCH || r->synced;
     // What follows a BEGIN that was refused must not run outside a transaction: it is as if the transaction had failed.
     if (r->verdict.facts & FACT_BEGIN) s->lost_tx = s->lost_told = true;
-    if (whole) reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
-    else s->skipping = true;
+    if (whole)
+        reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+    else
+        s->skipping = true;
     s->parked_us = 0;
     discard_tail(s, r->tail);
     (void)session_send_client(s, buf_span(out));
@@ -184,9 +189,9 @@ static void answer_refusal(struct session *s) {
 
 // Writing a unit in the server's words.
 
-// What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where currval
-// is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong ones. True when
-// something was sent.
+// What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
+// currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
+// ones. True when something was sent.
 static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
     bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
@@ -228,9 +233,11 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
 
 static bool may_write(const struct session *s) {
     const struct request *r = &s->request;
-    bool runs_hidden = (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
+    bool runs_hidden =
+        (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-           r->kind == REQUEST_FUNCTION || (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
+           r->kind == REQUEST_FUNCTION ||
+           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
 }
 
 // Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
@@ -245,7 +252,7 @@ static void note_facts(struct session *s) {
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
     if ((facts & FACT_RESET) && s->settings) caused |= 1u << PIN_INDEX_SET; // of what the start-up packet set, perhaps
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
-        s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
+        s->settling |= SESSION_SETTLING_SYNTAX;     // an error, most likely, and then there is no cause
     if (facts & FACT_CALL) s->server->dirty = true; // whatever they set, nobody else may meet
     if (facts & FACT_BEGIN) s->tx_beginning = true;
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
@@ -341,8 +348,8 @@ static enum place place_behind(struct session *s) {
     return PLACE_HERE;
 }
 
-// An error of our own: for a client without a transaction an error of this unit. Within one the server would have to know of
-// it, so there it ends the connection.
+// An error of our own: for a client without a transaction an error of this unit. Within one the server would have to
+// know of it, so there it ends the connection.
 static enum place refuse(struct session *s, enum stat_error reason, const struct fault *f) {
     if (s->server) {
         client_fail(&s->client, reason, f);
@@ -368,15 +375,18 @@ static enum place refuse_our_names(struct session *s) {
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
-// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is known
-// that this database's clients use them: an error then, never a wrong value.
+// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is
+// known that this database's clients use them: an error then, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
     struct fault f;
     bool in_transaction = s->server != NULL;
-    fault_set(&f, "0A000", in_transaction ? "currval and lastval were not expected on this connection"
-                                          : "currval and lastval outside a transaction are not supported in transaction pooling");
-    fault_hint(&f, in_transaction ? "Try again: they work from now on."
-                                  : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
+    fault_set(&f, "0A000",
+              in_transaction ? "currval and lastval were not expected on this connection"
+                             : "currval and lastval outside a transaction are not supported in transaction pooling");
+    fault_hint(&f,
+               in_transaction
+                   ? "Try again: they work from now on."
+                   : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
@@ -455,10 +465,14 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     s->claimed = false;
     s->parked_us = 0;
-    if (where == PLACE_LOCAL) answer_local(s, unit);
-    else if (where == PLACE_REFUSED) answer_refusal(s);
-    else if (where == PLACE_LOST) answer_lost(s, unit);
-    else if (where == PLACE_HERE) send_unit(s, unit);
+    if (where == PLACE_LOCAL)
+        answer_local(s, unit);
+    else if (where == PLACE_REFUSED)
+        answer_refusal(s);
+    else if (where == PLACE_LOST)
+        answer_lost(s, unit);
+    else if (where == PLACE_HERE)
+        send_unit(s, unit);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     return unit.len;
 }
@@ -484,7 +498,8 @@ static bool scan(struct session *s, struct span in) {
 
 // While a COPY takes data, PostgreSQL ends a connection that sends anything else.
 static bool is_wrong_in_copy(struct session *s, struct span in) {
-    if (!s->copying || s->ready || s->request.kind != REQUEST_NONE || !in.len || memchr("dcfSHX", in.ptr[0], 6)) return false;
+    if (!s->copying || s->ready || s->request.kind != REQUEST_NONE || !in.len || memchr("dcfSHX", in.ptr[0], 6))
+        return false;
     struct fault f;
     fault_set(&f, "08P01", "unexpected message type 0x%02X during COPY from stdin", in.ptr[0]);
     client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);

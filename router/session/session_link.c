@@ -2,8 +2,8 @@
 //
 // router/session/session_link.c: a session gets a server connection, keeps it, gives it back, or loses it.
 //
-// A unit that is ready is routed once; when the chosen server cannot be reached it is routed again without that one. A write
-// while there is no primary, or one that cannot be reached, is parked and tried again until query_wait_timeout.
+// A unit that is ready is routed once; when the chosen server cannot be reached it is routed again without that one. A
+// write while there is no primary, or one that cannot be reached, is parked and tried again until query_wait_timeout.
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -11,7 +11,8 @@
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
-// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills them.
+// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills
+// them.
 enum { RERUNS_MAX = 2 };
 
 static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
@@ -49,14 +50,18 @@ static void acquire(struct session *s, int node, bool replica) {
     s->node = (uint8_t)node;
     s->on_replica = replica;
     struct server *sv = pool_get(p, &s->ticket, &session_server_ops, s);
-    if (sv) linked(s, sv);
-    else session_set_state(s, SESSION_WAITING);
+    if (sv)
+        linked(s, sv);
+    else
+        session_set_state(s, SESSION_WAITING);
 }
 
 static void acquire_or_park(struct session *s, const struct route *to) {
     bool reachable = to->node >= 0 && !(s->env->avoid >> to->node & 1);
-    if (reachable) acquire(s, to->node, to->replica);
-    else session_park(s);
+    if (reachable)
+        acquire(s, to->node, to->replica);
+    else
+        session_park(s);
 }
 
 // Why the unit must go to the primary whatever its statements say; ROUTE_REASON_BALANCED = it need not.
@@ -114,8 +119,10 @@ void session_find_login_server(struct session *s) {
 static void on_granted(struct ticket *t, struct server *sv) {
     struct session *s = container_of(t, struct session, ticket);
     linked(s, sv);
-    if (session_is_login(s)) session_login_linked(s);
-    else session_resume(s);
+    if (session_is_login(s))
+        session_login_linked(s);
+    else
+        session_resume(s);
 }
 
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
@@ -134,8 +141,10 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     bool refused = is_class(f, "28") || is_class(f, "3D") || is_class(f, "42");
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (is_class(f, "53")) { // waited for its turn long enough
-        if (login) client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
-        else session_refuse(s, f);
+        if (login)
+            client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
+        else
+            session_refuse(s, f);
         return;
     }
     if (refused && !s->on_replica) { // what the server says of the login holds for the client
@@ -143,10 +152,14 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
         return;
     }
     // What a server says to this user's login is no reason for others to avoid it.
-    if (refused && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
-    else avoid_server(s);
-    if (login) session_login_retry(s);
-    else session_resume(s);
+    if (refused && s->node < ROUTE_NODES_MAX)
+        s->avoid |= UINT64_C(1) << s->node;
+    else
+        avoid_server(s);
+    if (login)
+        session_login_retry(s);
+    else
+        session_resume(s);
 }
 
 void session_link_init(struct session *s) {
@@ -166,12 +179,15 @@ void session_unpark(struct session *s) {
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (expired) {
         struct fault f;
-        fault_set(&f, "57P03", "no server that can take this statement was reachable within %lld ms (query_wait_timeout)",
+        fault_set(&f, "57P03",
+                  "no server that can take this statement was reachable within %lld ms (query_wait_timeout)",
                   (long long)s->env->config->query_wait_timeout);
         fault_hint(&f, "The health endpoint of pgsteer shows the state of every server.");
         s->parked_us = 0;
-        if (login) client_fail(&s->client, STAT_ERROR_NO_PRIMARY, &f);
-        else session_refuse(s, &f);
+        if (login)
+            client_fail(&s->client, STAT_ERROR_NO_PRIMARY, &f);
+        else
+            session_refuse(s, &f);
     } else if (login) {
         session_login_retry(s);
     } else {
@@ -211,8 +227,10 @@ void session_unlink(struct session *s) {
         s->held = sv;
     } else {
         if (s->held == sv) s->held = NULL;
-        if (response_is_clean(&s->response)) pool_put(sv);
-        else pool_discard(sv, "bytes were left over");
+        if (response_is_clean(&s->response))
+            pool_put(sv);
+        else
+            pool_discard(sv, "bytes were left over");
     }
     response_fini(&s->response);
     s->on_replica = false;
@@ -229,12 +247,16 @@ void session_drop_servers(struct session *s) {
         bool terminated = s->ready && s->request.kind == REQUEST_TERMINATE;
         if (busy && !terminated) pool_cancel_backend(sv);
         bool clean = !busy && !s->pins && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
-        if (clean) pool_put(sv);
-        else pool_discard(sv, NULL);
+        if (clean)
+            pool_put(sv);
+        else
+            pool_discard(sv, NULL);
     }
     if (held && held != sv) {
-        if (s->pins) pool_discard(held, NULL);
-        else pool_put(held);
+        if (s->pins)
+            pool_discard(held, NULL);
+        else
+            pool_put(held);
     }
 }
 
@@ -243,8 +265,10 @@ void session_drop_servers(struct session *s) {
 static void undo_names(struct session *s, struct server *sv) {
     while (!pipeline_is_empty(&sv->replies)) {
         enum reply_kind kind = (enum reply_kind)pipeline_head(&sv->replies)->kind;
-        if (kind == REPLY_QUERY || kind == REPLY_SYNC) pipeline_pop(&sv->replies);
-        else prep_fail(&s->names, &sv->prepared, &sv->replies);
+        if (kind == REPLY_QUERY || kind == REPLY_SYNC)
+            pipeline_pop(&sv->replies);
+        else
+            prep_fail(&s->names, &sv->prepared, &sv->replies);
     }
 }
 
@@ -269,8 +293,8 @@ void session_run_again(struct session *s, bool anywhere) {
     session_resume(s);
 }
 
-// True when the client's view of its session survives: it has no state on the connection (but for a transaction, which can be
-// given up), and has not been sent half a message.
+// True when the client's view of its session survives: it has no state on the connection (but for a transaction, which
+// can be given up), and has not been sent half a message.
 static bool survives(const struct session *s) {
     return !s->pins && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
 }
@@ -288,12 +312,13 @@ static struct loss loss_of(const struct session *s, const struct server *sv) {
                          .flush = s->flush_due};
 }
 
-// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is lost,
-// unless its end was under way: then it is over, one way or the other.
+// One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is
+// lost, unless its end was under way: then it is over, one way or the other.
 static void answer_lost(struct session *s, const struct loss *l, struct fault *f) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    if (l->in_transaction && l->ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
+    if (l->in_transaction && l->ending)
+        fault_set(f, "08007", "the connection was lost while the transaction was being ended");
     s->lost_tx = l->in_transaction && !l->ending;
     s->lost_told = l->due > 0;
     for (uint32_t i = 0; i < l->due; i++) {
@@ -353,7 +378,9 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         session_run_again(s, true);
     } else {
         forget_due(s);
-        if (alive) answer_lost(s, &loss, &lost);
-        else client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
+        if (alive)
+            answer_lost(s, &loss, &lost);
+        else
+            client_fail(&s->client, STAT_ERROR_SERVER_LOST, &lost);
     }
 }

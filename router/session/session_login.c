@@ -2,9 +2,9 @@
 //
 // router/session/session_login.c: from an authenticated client to a welcome one.
 //
-// The client is shown the parameters that a PostgreSQL connection with its database, user and settings would show it. They
-// come from such a connection: one of the pool is given the settings, which also proves that the servers take the user, the
-// database and the settings; or from memory, when another client logged in with the same a moment ago.
+// The client is shown the parameters that a PostgreSQL connection with its database, user and settings would show it.
+// They come from such a connection: one of the pool is given the settings, which also proves that the servers take the
+// user, the database and the settings; or from memory, when another client logged in with the same a moment ago.
 #include <sys/random.h>
 
 #include "base/mem.h"
@@ -83,8 +83,8 @@ bool session_awaits_catalog(const struct session *s) {
     return !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
 }
 
-// All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while they
-// wait for a login, and among that may be the transactions that the connections are at work for.
+// All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while
+// they wait for a login, and among that may be the transactions that the connections are at work for.
 static void do_not_queue(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
@@ -97,9 +97,12 @@ static void do_not_queue(struct session *s) {
 static void log_in(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s)) session_park(s);
-    else if (fresh) welcome(s, parameters);
-    else session_find_login_server(s);
+    if (session_awaits_catalog(s))
+        session_park(s);
+    else if (fresh)
+        welcome(s, parameters);
+    else
+        session_find_login_server(s);
     if (s->state == SESSION_WAITING) do_not_queue(s);
 }
 
@@ -109,7 +112,8 @@ static bool count_user(struct session *s) {
     s->user_counted = user_counts_enter(s->env->users, s->client.user, limit);
     if (!s->user_counted)
         session_fail(s, STAT_ERROR_TOO_MANY_CLIENTS, "53300",
-                     "too many connections for user \"%s\" (max_user_connections = %lld)", s->client.user, (long long)limit);
+                     "too many connections for user \"%s\" (max_user_connections = %lld)", s->client.user,
+                     (long long)limit);
     return s->user_counted;
 }
 
@@ -138,9 +142,12 @@ void session_authenticated(void *owner, struct client *c) {
 void session_login_retry(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s)) session_park(s);
-    else if (parameters.len) welcome(s, parameters);
-    else session_find_login_server(s);
+    if (session_awaits_catalog(s))
+        session_park(s);
+    else if (parameters.len)
+        welcome(s, parameters);
+    else
+        session_find_login_server(s);
 }
 
 static void login_done(struct session *s) {

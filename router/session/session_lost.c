@@ -2,16 +2,17 @@
 //
 // router/session/session_lost.c: a transaction whose server connection is gone.
 //
-// The client believes that it is in a transaction, so nothing it sends may run outside one: it is treated as PostgreSQL treats
-// a client in a failed transaction. Everything is refused until it ends the transaction, and that end is answered with ROLLBACK.
-// The client keeps its connection, and its next transaction goes to whatever server is the primary then.
+// The client believes that it is in a transaction, so nothing it sends may run outside one: it is treated as PostgreSQL
+// treats a client in a failed transaction. Everything is refused until it ends the transaction, and that end is
+// answered with ROLLBACK. The client keeps its connection, and its next transaction goes to whatever server is the
+// primary then.
 #include "router/session/session_parts.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 
 static bool is_end(const struct request *r) {
-    return r->verdict.kind == VERDICT_TRANSACTION && (r->verdict.facts & FACT_END) && !(r->verdict.facts & FACT_MULTI) &&
-           !r->stream;
+    return r->verdict.kind == VERDICT_TRANSACTION && (r->verdict.facts & FACT_END) &&
+           !(r->verdict.facts & FACT_MULTI) && !r->stream;
 }
 
 static void put_refusal(struct session *s, struct buf *out) {
@@ -72,8 +73,10 @@ void session_answer_lost(struct session *s, struct span unit) {
         put_end(s, unit, out);
     } else {
         if (!sync_only) put_refusal(s, out);
-        if (r->kind != REQUEST_BATCH || r->synced) reply_ready(out, PROTO_TX_FAILED);
-        else s->skipping = true;
+        if (r->kind != REQUEST_BATCH || r->synced)
+            reply_ready(out, PROTO_TX_FAILED);
+        else
+            s->skipping = true;
     }
     if (buf_len(out)) (void)session_send_client(s, buf_span(out));
 }

@@ -53,8 +53,10 @@ static void settle_facts(struct session *s, char tx_status) {
     s->settling = 0;
     if (s->response.failed) {
         // Which part of it was done is not known. What was not even SQL has done nothing.
-        if (facts & ~SESSION_SETTLING_SYNTAX) sv->dirty = true;
-        else if (tx_status == PROTO_TX_IDLE) unpin(s);
+        if (facts & ~SESSION_SETTLING_SYNTAX)
+            sv->dirty = true;
+        else if (tx_status == PROTO_TX_IDLE)
+            unpin(s);
         return;
     }
     if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
@@ -116,9 +118,7 @@ static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
     if (extended) s->open = true;
 }
 
-static void on_parameter(void *arg, struct span name, struct span value) {
-    session_note_parameter(arg, name, value);
-}
+static void on_parameter(void *arg, struct span name, struct span value) { session_note_parameter(arg, name, value); }
 
 const struct response_ops session_response_ops = {
     .send = on_send,
@@ -180,7 +180,9 @@ static void watch_idleness(struct session *s) {
     const struct config *c = s->env->config;
     if (!c->client_idle_timeout && !c->idle_transaction_timeout) return;
     bool in_transaction = s->server && !s->due && s->server->tx_status != PROTO_TX_IDLE;
-    int64_t limit = in_transaction ? c->idle_transaction_timeout : s->state == SESSION_IDLE ? c->client_idle_timeout : 0;
+    int64_t limit = in_transaction             ? c->idle_transaction_timeout
+                    : s->state == SESSION_IDLE ? c->client_idle_timeout
+                                               : 0;
     deadline_set(s->env->server.deadlines, &s->deadline, limit, on_idle_timeout);
 }
 
@@ -221,16 +223,20 @@ static void settings_were_refused(struct session *s) {
 }
 
 static void after_read(struct session *s) {
-    if (session_is_login(s)) session_login_replied(s);
-    else if (s->response.settings_failed) settings_were_refused(s);
-    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies)) prelude_done(s);
-    else session_settle(s);
+    if (session_is_login(s))
+        session_login_replied(s);
+    else if (s->response.settings_failed)
+        settings_were_refused(s);
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
+        prelude_done(s);
+    else
+        session_settle(s);
 }
 
 // From the server.
 
-// A connection that is kept but not in use says something: nothing was asked, so either it has ended, or it is not known any
-// more to be clean. Nothing of the session's is lost with it, since it is not pinned.
+// A connection that is kept but not in use says something: nothing was asked, so either it has ended, or it is not
+// known any more to be clean. Nothing of the session's is lost with it, since it is not pinned.
 static void drop_held(struct session *s, struct server *sv) {
     s->held = NULL;
     pool_discard(sv, "it spoke or ended while it was kept idle");

@@ -2,8 +2,9 @@
 //
 // router/session/session_parts.h: what the parts of a session call of each other.
 //
-// session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the client
-// says, session_output.c what the server says, session_lost.c a transaction without its server. Nobody else includes this.
+// session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
+// client says, session_output.c what the server says, session_lost.c a transaction without its server. Nobody else
+// includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -25,7 +26,7 @@ void session_resume(struct session *s);
 
 // session_login.c
 void session_authenticated(void *owner, struct client *c);
-void session_login_linked(struct session *s);  // a server has been found for the welcome
+void session_login_linked(struct session *s); // a server has been found for the welcome
 // What the session itself must know of its parameters.
 void session_note_parameter(struct session *s, struct span name, struct span value);
 void session_login_replied(struct session *s); // ... and has taken the settings

@@ -19,7 +19,9 @@ struct settings_table {
     struct settings *all;
 };
 
-struct settings_table *settings_table_new(void) { return mem_new(struct settings_table); }
+struct settings_table *settings_table_new(void) {
+    return mem_new(struct settings_table);
+}
 
 void settings_table_free(struct settings_table *t) {
     bug_unless(!t->all);

@@ -3,9 +3,9 @@
 // router/session/statements.h: prepared statements by what they say.
 //
 // Clients name statements as they like; two names for the same text and parameter types are one statement here, with a
-// number that names it on servers. One table per worker and database, so the verdict is kept with it. Counted by whoever
-// refers to it: clients' names, servers that hold it, replies due. Unreferenced ones stay a while (bounded), since drivers
-// parse the same text again and again. Single thread.
+// number that names it on servers. One table per worker and database, so the verdict is kept with it. Counted by
+// whoever refers to it: clients' names, servers that hold it, replies due. Unreferenced ones stay a while (bounded),
+// since drivers parse the same text again and again. Single thread.
 #ifndef PGSTEER_ROUTER_SESSION_STATEMENTS_H
 #define PGSTEER_ROUTER_SESSION_STATEMENTS_H
 
@@ -17,7 +17,7 @@ struct statements;
 
 struct statement {
     // read-only
-    uint64_t id; // never used twice in a worker
+    uint64_t id;              // never used twice in a worker
     struct span query, types; // types: count and oids as they stand in Parse
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
@@ -31,8 +31,8 @@ struct statement {
     struct ilink idle; // in the table's list of unreferenced ones
 };
 
-// `first_id`: the counter ids are taken from, shared by all tables of a worker (servers hold statements of one database, but
-// ids that never repeat are easier to read in logs).
+// `first_id`: the counter ids are taken from, shared by all tables of a worker (servers hold statements of one
+// database, but ids that never repeat are easier to read in logs).
 struct statements *statements_new(uint64_t *next_id, size_t max_idle);
 // No reference may be left.
 void statements_free(struct statements *t);

@@ -2,9 +2,9 @@
 //
 // router/session/welcome.h: the parameters that a client is shown at its login.
 //
-// PostgreSQL tells a new client a dozen ParameterStatus values, which depend on database, user and the client's own settings.
-// They are taken from a real server connection with those settings, and remembered per worker for a while, so that logging in
-// does not need a server each time, and not at all when there is none. Bounded; single thread.
+// PostgreSQL tells a new client a dozen ParameterStatus values, which depend on database, user and the client's own
+// settings. They are taken from a real server connection with those settings, and remembered per worker for a while, so
+// that logging in does not need a server each time, and not at all when there is none. Bounded; single thread.
 #ifndef PGSTEER_ROUTER_SESSION_WELCOME_H
 #define PGSTEER_ROUTER_SESSION_WELCOME_H
 
@@ -18,7 +18,8 @@ struct welcomes {
 };
 
 void welcomes_fini(struct welcomes *w);
-// The parameters (name NUL value NUL ...) or an empty span. `*fresh` is false when they are older than WELCOME_FRESH_MS.
+// The parameters (name NUL value NUL ...) or an empty span. `*fresh` is false when they are older than
+// WELCOME_FRESH_MS.
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
                          uint64_t now_us, bool *fresh);
 // Remembers; keeps a reference on `settings`.
