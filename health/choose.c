@@ -62,13 +62,15 @@ static struct choice choose_tied(const struct choose_node *nodes, size_t n) {
     return c;
 }
 
-// At the start one server answers first, and it may be the one that does not belong: as long as those that have not been
-// heard of could outnumber those of the cluster it tells of, nothing is decided.
+// At the start one server answers first, and it may be the one that does not belong: as long as those that have not
+// been heard of could outnumber those of the cluster it tells of, nothing is decided.
 static bool may_be_outnumbered(const struct choose_node *nodes, size_t n, uint64_t id) {
     size_t silent = 0, members = 0;
     for (size_t i = 0; i < n; i++) {
-        if (nodes[i].facts.state == NODE_STATE_UNKNOWN) silent++;
-        else if (id != 0 && nodes[i].facts.system_identifier == id) members++;
+        if (nodes[i].facts.state == NODE_STATE_UNKNOWN)
+            silent++;
+        else if (id != 0 && nodes[i].facts.system_identifier == id)
+            members++;
     }
     return silent > 0 && silent >= members;
 }
@@ -77,7 +79,7 @@ struct choice choose_primary(const struct choose_node *nodes, size_t n, struct c
     bool tie;
     uint64_t id = identify(nodes, n, before.system_identifier, &tie);
     if (before.system_identifier == 0 && id != 0 && may_be_outnumbered(nodes, n, id))
-        return (struct choice){.primary = -1, .cluster = before};
+        return (struct choice){.primary = -1, .undecided = true, .cluster = before};
     if (tie) return choose_tied(nodes, n);
     struct choice c = {.primary = -1, .two_primaries = false, .cluster = before};
     if (id != 0 && id != before.system_identifier)
@@ -101,6 +103,7 @@ struct choice choose_primary(const struct choose_node *nodes, size_t n, struct c
 static enum node_reason judge_spare_primary(const struct choose_node *c, const struct choice *choice) {
     if (c->wanted_role == SERVER_ROLE_REPLICA) return NODE_REASON_ROLE_MISMATCH;
     if (!in_cluster(c, choice->cluster.system_identifier)) return NODE_REASON_OTHER_SYSTEM;
+    if (choice->undecided) return NODE_REASON_NOT_PROBED; // it may be the primary: that is seen in a moment
     bool tied = choice->two_primaries && c->facts.timeline >= choice->timeline;
     return tied ? NODE_REASON_TWO_PRIMARIES : NODE_REASON_NOT_PRIMARY;
 }

@@ -36,6 +36,7 @@ struct choose_node {
 struct choice {
     int primary; // index, or -1
     bool two_primaries;
+    bool undecided;         // too few servers have been heard of to tell which cluster it is
     uint32_t timeline;      // the lowest that a primary may have
     struct cluster cluster; // to be remembered
 };

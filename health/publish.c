@@ -13,7 +13,7 @@
 #include "health/internal.h"
 
 static const int64_t BOOST_US = 1000000;  // fast probes after a primary was found: replicas' freshness is needed now
-static const int64_t SETTLE_US = 3000000; // after the start, when not all servers answer
+static const int64_t SETTLE_US = 3000000; // after the start, when not all servers answer; at least
 
 static void fill_nodes(const struct health *h, struct choose_node *nodes) {
     for (size_t i = 0; i < h->n_servers; i++) {
@@ -59,7 +59,9 @@ static void store_live(struct server *s, bool is_primary) {
 }
 
 static bool is_settled(const struct health *h) {
-    if (health_now() - h->started_us >= SETTLE_US) return true;
+    // So long it takes until a server that does not answer is known to be down.
+    int64_t silent_us = h->config->health_timeout * 1000 * h->limits.failures;
+    if (health_now() - h->started_us >= MAX_OF(SETTLE_US, silent_us)) return true;
     for (size_t i = 0; i < h->n_servers; i++) {
         const struct server *s = h->servers[i];
         if (s->facts.state == NODE_STATE_UNKNOWN || (s->facts.state == NODE_STATE_SUSPECT && !judge_serves(&s->facts)))
@@ -108,7 +110,7 @@ static void fill_node(const struct health *h, struct topology *t, size_t i, cons
 static bool is_passing(const struct health *h, const struct server *s, enum node_reason reason) {
     if (!h->settled_us && reason == NODE_REASON_NOT_PRIMARY) return true;
     return s->facts.state == NODE_STATE_UNKNOWN || s->facts.state == NODE_STATE_SUSPECT ||
-           reason == NODE_REASON_LAG_UNKNOWN;
+           reason == NODE_REASON_LAG_UNKNOWN || reason == NODE_REASON_NOT_PROBED;
 }
 
 static void log_server(const struct health *h, struct server *s, const struct node *n) {

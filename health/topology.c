@@ -30,6 +30,7 @@ struct node_live *node_live_new(void) {
     atomic_init(&l->fresh_until_us, 0);
     atomic_init(&l->lag_us, -1);
     atomic_init(&l->wanted_at_us, 0);
+    atomic_init(&l->failing_since_us, 0);
     atomic_init(&l->connections, 0);
     return l;
 }

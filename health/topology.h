@@ -23,7 +23,7 @@ enum node_state { NODE_STATE_UNKNOWN, NODE_STATE_UP, NODE_STATE_SUSPECT, NODE_ST
 // Why a server gets no reads, or NODE_REASON_OK.
 #define NODE_REASONS(X)                                                                                                \
     X(OK, "ok")                                                                                                        \
-    X(NOT_PROBED, "not_probed")         /* no answer yet */                                                            \
+    X(NOT_PROBED, "not_probed")         /* no answer yet, or too few */                                                \
     X(UNREACHABLE, "unreachable")       /* refused, reset, unresolvable */                                             \
     X(TIMEOUT, "timeout")               /* did not answer in health_timeout */                                         \
     X(LOGIN_FAILED, "login_failed")     /* the monitor may not log in */                                               \
@@ -59,6 +59,8 @@ struct node_live {
     // Workers store the time here when a session that wrote wants to read here but the server is not fresh enough yet:
     // the control thread probes faster for a while.
     atomic_llong wanted_at_us;
+    // When the first of the probes failed that have failed in a row since the last answer; 0 = none has.
+    atomic_llong failing_since_us;
     atomic_int connections; // server connections of all workers, for least_connections and /metrics
 };
 

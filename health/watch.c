@@ -82,11 +82,21 @@ static void resolve_again(struct server *s, int64_t now) {
     resolve_start(&s->resolve);
 }
 
+// For those who wait for an answer of it: what has come since then shows that it is there all the same.
+static void note_failing(struct server *s, bool answered, int64_t now) {
+    atomic_llong *since = &s->live->failing_since_us;
+    if (answered)
+        atomic_store_explicit(since, 0, memory_order_relaxed);
+    else if (!atomic_load_explicit(since, memory_order_relaxed))
+        atomic_store_explicit(since, now, memory_order_relaxed);
+}
+
 static void server_see(struct server *s, const struct sighting *sighting) {
     struct health *h = s->health;
     int64_t now = health_now();
     if (sighting->full && !s->facts.full) log_warning(&s->prefix, "no connection is left for the monitor");
     s->facts = judge_sighting(&s->facts, sighting, &h->limits, now);
+    note_failing(s, sighting->failure == NODE_REASON_OK || sighting->full, now);
     struct sockaddr_storage peer;
     if (sighting->failure == NODE_REASON_OK) {
         s->distrusted = false;

@@ -163,14 +163,21 @@ def signal_instance(pid, signum):
         send(child, signum)
 
 
+_given = set()
+
+
 def free_port():
-    """A TCP port that is free on 127.0.0.1 now, below the range that the kernel takes ports of clients from."""
+    """A TCP port that is free on 127.0.0.1 now, below the range that the kernel takes ports of clients from; another one
+    each time."""
     while True:
         port = random.randrange(20000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 s.bind(("127.0.0.1", port))
+                _given.add(port)
                 return port
 
 

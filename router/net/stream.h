@@ -78,6 +78,9 @@ bool stream_is_tls(const struct stream *s);
 NODISCARD ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f);
 // True when TLS holds bytes that can be read now.
 bool stream_has_pending(const struct stream *s);
+// True when something has come that nobody has read (bytes, an end of file, an error), in the kernel's hands or in TLS's.
+// One recv(2).
+bool stream_has_unread(const struct stream *s);
 
 // Sends or queues all of it; before `ready` it is queued. False: nothing can be sent any more (the owner closes, and
 // may read the peer's last words before); `failed` is not called for it. The caller bounds what it queues with

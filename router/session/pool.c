@@ -450,4 +450,5 @@ const char *pool_node_name(const struct pool *p) { return p->node_name; }
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }
 size_t pool_busy(const struct pool *p) { return p->busy.count; }
+bool pool_is_opening(const struct pool *p) { return p->connecting.count >= p->waiters.count; }
 bool pool_is_empty(const struct pool *p) { return p->n_servers + p->waiters.count + p->errands.count == 0; }

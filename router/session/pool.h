@@ -41,8 +41,9 @@ struct pools *pools_new(struct server_env *env, struct quota *quota);
 void pools_close(struct pools *p, void (*closed)(void *arg), void *arg);
 // A change of topology: of removed servers idle connections close, busy ones when they come back, and waiters are
 // failed with 57P03; the same for single connections whose address is the server's no more. When a server is found to
-// be down, its idle connections close and its waiters are failed, so that they can go elsewhere; busy ones are their
-// sessions'.
+// be down, its idle connections close and its waiters are failed, so that they can go elsewhere. Busy ones are broken
+// within 0.2 s when the server hangs or is out of reach, another one can do its work, and nothing has come over them
+// since it stopped answering; else they are their sessions'.
 void pools_set_topology(struct pools *p, struct topology *t);
 // env->config has been replaced.
 void pools_config_changed(struct pools *p);
@@ -79,6 +80,8 @@ const char *pool_node_name(const struct pool *p);
 bool pool_has_idle(const struct pool *p); // pool_get would have one at once
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
+// True when connections are being opened for all who wait.
+bool pool_is_opening(const struct pool *p);
 
 // Passes a cancel on to the backend behind `s` (router/session/cancel.h), over a connection of its own with the same
 // TLS; until it has ended the server is not given to anybody else. Dropped when twice the pool's size are under way.

@@ -2,8 +2,8 @@
 //
 // router/session/pools.c: all pools of a worker: see router/session/pool.h.
 //
-// What is only a matter of time (idle and old connections, the reserve, another try after a failure, servers that have
-// gone silent) is done by one housekeeping deadline, a few times a second.
+// What is only a matter of time (idle and old connections, the reserve, another try after a failure, servers that hang
+// or have vanished) is done by one housekeeping deadline, a few times a second.
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -237,6 +237,11 @@ static struct server *next_silent(struct pool *p) {
     return NULL;
 }
 
+static void pool_break(struct server *s, const struct fault *f) {
+    s->owner_ops->broken(s->owner, s, f);
+    if (s->state == SERVER_BUSY) pool_discard(s, f->text);
+}
+
 // A peer that has vanished without a word; keepalive does not see it while bytes are on their way.
 static void pool_break_silent(struct pool *p) {
     struct server_env *env = p->pools->env;
@@ -244,8 +249,43 @@ static void pool_break_silent(struct pool *p) {
         struct fault f;
         fault_set(&f, "08006", "the server has acknowledged nothing for %d s", SERVER_SILENT_MAX_MS / 1000);
         env->report(env->arg, p->node_name, EVIDENCE_TIMEOUT);
-        s->owner_ops->broken(s->owner, s, &f);
-        if (s->state == SERVER_BUSY) pool_discard(s, f.text);
+        pool_break(s, &f);
+    }
+}
+
+// Whether what waits for an answer of this server had better ask elsewhere: it has not answered the health checks for
+// long enough to be down, and another server can answer instead. That is not so for the one primary: nobody can tell
+// what it has done, and nobody else can do it.
+static bool is_lost_for_good(const struct pool *p) {
+    const struct node *n = p->node;
+    if (!n || n->state != NODE_STATE_DOWN) return false;
+    if (n->reason != NODE_REASON_TIMEOUT && n->reason != NODE_REASON_UNREACHABLE) return false;
+    const struct topology *t = p->pools->topology;
+    bool succeeded = t->primary >= 0 && &t->nodes[t->primary] != n;
+    return n->role == NODE_ROLE_REPLICA || succeeded;
+}
+
+// Waits for an answer, and has heard nothing since the server stopped answering the health checks. One that has is
+// alive, and the checks may be wrong; but a server that was merely slow at first may be gone by now.
+static bool is_stuck(const struct server *s, uint64_t failing_since_us, uint64_t now) {
+    bool silent = s->heard_us < failing_since_us || now - s->heard_us > (uint64_t)SERVER_SILENT_MAX_MS * 1000;
+    return silent && !pipeline_is_empty(&s->replies) && !stream_has_unread(&s->stream);
+}
+
+static struct server *next_stuck(struct pool *p) {
+    long long since = atomic_load_explicit(&p->node->live->failing_since_us, memory_order_relaxed);
+    if (!since) return NULL; // it answers again
+    ILIST_EACH(&p->busy, n)
+    if (is_stuck(server_at(n), (uint64_t)since, pools_now_us(p->pools))) return server_at(n);
+    return NULL;
+}
+
+// A server that hangs: its kernel acknowledges what is sent, and nobody answers.
+static void pool_break_stuck(struct pool *p) {
+    for (struct server *s; is_lost_for_good(p) && (s = next_stuck(p));) {
+        struct fault f;
+        fault_set(&f, "08006", "the server is down (%s)", node_reason_str(p->node->reason));
+        pool_break(s, &f);
     }
 }
 
@@ -264,6 +304,7 @@ static void on_housekeeping(struct deadline *d) {
     for (struct pool *p = all->by_key, *next; p; p = next) {
         pool_grow(p); // the reserve, or another try
         pool_yield_idle(p);
+        pool_break_stuck(p);
         next = p->hh.next;
         if (slow) pool_keep_slowly(p);
     }

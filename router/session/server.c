@@ -498,7 +498,7 @@ static void take_bytes(struct server *s, struct span bytes) {
 
 static void read_own(struct server *s) {
     struct fault f;
-    ssize_t n = stream_read(&s->stream, s->env->rbuf, RBUF_SIZE, &f);
+    ssize_t n = server_read(s, s->env->rbuf, RBUF_SIZE, &f);
     if (n > 0) take_bytes(s, span_of(s->env->rbuf, (size_t)n));
     if (n >= 0) return;
     if (n == -1) fault_set(&f, "08006", "the server closed the connection");
@@ -566,7 +566,9 @@ static const struct stream_ops stream_ops = {.ready = on_stream_ready,
 // ---- for sessions and the pool
 
 ssize_t server_read(struct server *s, void *to, size_t cap, struct fault *f) {
-    return stream_read(&s->stream, to, cap, f);
+    ssize_t n = stream_read(&s->stream, to, cap, f);
+    if (n > 0) s->heard_us = s->env->now_us(s->env->arg);
+    return n;
 }
 
 bool server_note_parameter(struct server *s, struct span name, struct span value) {

@@ -99,6 +99,7 @@ struct server {
     uint32_t backend_pid, backend_key; // 0 when the server gave none
     uint8_t address;                   // which of the node's addresses
     uint64_t connected_at_us, idle_since_us;
+    uint64_t heard_us; // when bytes last came from it
     // ParameterStatus as the server last reported: name NUL value NUL ..., sorted by arrival, one entry per name.
     struct buf parameters;
     char tx_status; // of the last ReadyForQuery seen
@@ -131,7 +132,7 @@ struct server {
 
 const char *server_state_str(enum server_state s);
 
-// Reads once, at most `cap` bytes; as stream_read. Counts nothing.
+// Reads once, at most `cap` bytes; as stream_read.
 NODISCARD ssize_t server_read(struct server *s, void *to, size_t cap, struct fault *f);
 // Keeps `parameters` up to date; answers true when the client should be told (in_hot_standby is ours alone: a change is
 // reported as evidence instead, and the connection is closed when it is given back).

@@ -189,6 +189,7 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
         ILIST_EACH(&env->sessions, n) {
             struct session *s = container_of(n, struct session, link);
             s->node = s->last_reader = ROUTE_NODES_MAX;
+            s->avoid = 0;
         }
     }
     find_near(env);

@@ -70,9 +70,16 @@ static void answer_ready(struct session *s) {
     (void)session_send_client(s, buf_span(out));
 }
 
+// What was scanned while the error was on its way is passed over like the rest, and what follows is another unit.
+static void unit_forget(struct session *s) {
+    s->ready = false;
+    request_reset(&s->request);
+}
+
 static size_t take_skipped(struct session *s, struct span in) {
     struct frame frame;
     struct fault f;
+    unit_forget(s);
     enum wire_result w = frame_next(FRAME_FROM_CLIENT, in, &frame, &f);
     if (w != WIRE_BAD && frame.type == FE_PASSWORD) {
         fault_set(&f, "08P01", "invalid frontend message type %d", FE_PASSWORD);
@@ -240,7 +247,8 @@ static bool may_write(const struct session *s) {
     bool runs_hidden =
         (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-           r->kind == REQUEST_FUNCTION || s->again > 0; // a replica may have refused it for writing
+           r->kind == REQUEST_FUNCTION ||
+           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
 }
 
 // Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
@@ -428,8 +436,7 @@ static enum place place(struct session *s, struct span unit) {
 
 static void unit_taken(struct session *s, size_t len) {
     s->again -= MIN_OF(s->again, len);
-    s->ready = false;
-    request_reset(&s->request);
+    unit_forget(s);
 }
 
 // COPY data belongs to what the server is doing for this client; without that PostgreSQL ignores it, and so do we.

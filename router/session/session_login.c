@@ -83,6 +83,17 @@ bool session_awaits_catalog(const struct session *s) {
     return !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
 }
 
+// All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while
+// they wait for a login, and among that may be the transactions that the connections are at work for.
+static void do_not_queue(struct session *s) {
+    bool fresh;
+    struct span parameters = remembered(s, &fresh);
+    if (!parameters.len || pool_is_opening(s->ticket.pool)) return;
+    pool_cancel(&s->ticket);
+    session_set_state(s, SESSION_LOGIN);
+    welcome(s, parameters);
+}
+
 static void log_in(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
@@ -92,6 +103,7 @@ static void log_in(struct session *s) {
         welcome(s, parameters);
     else
         session_find_login_server(s);
+    if (s->state == SESSION_WAITING) do_not_queue(s);
 }
 
 static bool count_user(struct session *s) {

@@ -30,8 +30,9 @@ static void hold_server_back(struct session *s) {
 void session_client_drained(void *owner, struct client *c) {
     struct session *s = owner;
     (void)c;
-    struct server *sv = s->server ? s->server : s->held;
-    if (sv) stream_resume(&sv->stream);
+    // Both: the one that is kept may have been stopped before the other one was got.
+    if (s->server) stream_resume(&s->server->stream);
+    if (s->held && s->held != s->server) stream_resume(&s->held->stream);
     session_resume(s);
 }
 

@@ -4,6 +4,9 @@ import collections
 import re
 import subprocess
 import threading
+import time
+
+from pgcluster import wait_until
 
 PORT = "select port from here"
 
@@ -27,6 +30,52 @@ def run_clients(count, work, timeout=120):
         raise failures[0]
     assert not any(t.is_alive() for t in threads), f"clients still run after {timeout} s"
     return results
+
+
+class Readers:
+    """Clients that read one statement after the other; every error and the longest wait are kept."""
+
+    def __init__(self, endpoint, count=8, sql="select (select port from here), pg_sleep(0.005)"):
+        self._stop = threading.Event()
+        self.errors, self.longest = [], 0.0
+        self._done = [0] * count
+        self._threads = [threading.Thread(target=self._work, args=(endpoint, sql, i), daemon=True) for i in range(count)]
+        self.recent = []
+
+    def _work(self, endpoint, sql, index):
+        try:
+            with endpoint.connect() as conn:
+                while not self._stop.is_set():
+                    start = time.monotonic()
+                    answer = conn.execute(sql).fetchone()[0]
+                    self.longest = max(self.longest, time.monotonic() - start)
+                    self.recent.append(answer)
+                    self._done[index] += 1
+        except Exception as error:
+            self.errors.append(error)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        self.more()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        assert not any(t.is_alive() for t in self._threads), "a reader hangs"
+
+    def more(self, count=100):
+        """Waits until so many more reads are done, and returns what they answered."""
+        self.recent = recent = []
+        wait_until(lambda: self.errors or len(recent) >= count, 20, f"{count} more reads")
+        return set(recent)
+
+    def everyone(self):
+        """Waits until every client has done a read that it began after now."""
+        before = list(self._done)
+        wait_until(lambda: self.errors or all(n > m + 1 for n, m in zip(self._done, before)), 20, "a read of each client")
 
 
 class Background:

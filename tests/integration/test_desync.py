@@ -244,6 +244,34 @@ def test_flush_of_an_error(router, client, begin):
     in_step(conn)
 
 
+@pytest.mark.parametrize("more", ["sync", "parse", "parse and sync"])
+@pytest.mark.parametrize("begin", ["parsed", "executed"])
+def test_error_while_more_is_waiting(router, client, cluster, table, begin, more):
+    """What came, and was looked at, before the error is passed over up to the Sync; nothing behind that is."""
+    name = table("v int")
+    endpoint = router(workers=1)
+    conn = client(endpoint)
+    wrong = fe.parse(f"insert into {name} values (nothere)")
+    rest = {"sync": fe.SYNC, "parse": fe.parse("select 1"), "parse and sync": fe.parse("select 1", "nm") + fe.SYNC}[more]
+
+    def received():
+        return endpoint.metric("pgsteer_client_received_bytes_total")
+
+    with locked(cluster, name):
+        conn.send(wrong + (fe.bind() + fe.execute() if begin == "executed" else b"") + fe.FLUSH)
+        blocked(cluster, name)
+        before = received()
+        conn.send(rest)
+        wait_until(lambda: received() == before + len(rest), 5, "the rest to be read")
+    assert kinds(conn, 1) == "E"
+    if more == "parse":
+        assert not conn.pending()
+        conn.send(fe.SYNC)
+    assert fe.kinds(conn.until("Z")) == "Z" and conn.status == "I"
+    assert fe.kinds(conn.ask(fe.query("rollback"))) in ("CZ", "NCZ")
+    in_step(conn)
+
+
 def test_server_lost_after_a_flush(router, client, cluster, table):
     """The error is for the batch: no ReadyForQuery before the Sync, and one for it."""
     name = table("v int")

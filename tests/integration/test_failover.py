@@ -1,54 +1,14 @@
 # SPDX-License-Identifier: ISC
 """Servers die, hang, restart and come back while clients work."""
-import threading
+import signal
 import time
 
 import psycopg
 import pytest
 
 import frontend as fe
-from harness.load import PORT, port, ports
-from pgcluster import wait_until
-
-
-class Readers:
-    """Clients that read one statement after the other; every error and the longest wait are kept."""
-
-    def __init__(self, endpoint, count=8, sql="select (select port from here), pg_sleep(0.005)"):
-        self._stop = threading.Event()
-        self.errors, self.longest, self.done = [], 0.0, 0
-        self._threads = [threading.Thread(target=self._work, args=(endpoint, sql), daemon=True) for _ in range(count)]
-        self.recent = []
-
-    def _work(self, endpoint, sql):
-        try:
-            with endpoint.connect() as conn:
-                while not self._stop.is_set():
-                    start = time.monotonic()
-                    where = conn.execute(sql).fetchone()[0]
-                    self.longest = max(self.longest, time.monotonic() - start)
-                    self.recent.append(where)
-                    self.done += 1
-        except Exception as error:
-            self.errors.append(error)
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        self.more()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-        assert not any(t.is_alive() for t in self._threads), "a reader hangs"
-
-    def more(self, count=100):
-        """Waits until so many more reads are done, and returns who answered them."""
-        self.recent = recent = []
-        wait_until(lambda: self.errors or len(recent) >= count, 20, f"{count} more reads")
-        return set(recent)
+from harness.load import PORT, Readers, port, ports
+from pgcluster import children, send, wait_until
 
 
 @pytest.mark.parametrize("end", ["kill", "stop", "restart"])
@@ -71,18 +31,66 @@ def test_replica_ends(router, cluster, end):
 
 
 def test_replica_hangs(router, cluster):
-    """Frozen, its connections open: the reads on it are asked elsewhere, the others never meet it."""
+    """Frozen, its connections open: what was asked there is asked elsewhere while it still hangs, without one error."""
     lost, left = cluster.replicas
-    endpoint = router(health_timeout="500ms", health_failures=2)
+    endpoint = router(health_interval="1s", health_timeout="1s", health_failures=2)  # as they are by default
     with Readers(endpoint) as readers:
+        start = time.monotonic()
         lost.freeze()
-        endpoint.wait_replica(lost.name, healthy=False, timeout=5)
+        endpoint.wait_replica(lost.name, healthy=False, timeout=10)
+        assert time.monotonic() - start < 3.5, "interval + health_failures x health_timeout"
+        readers.everyone()
         assert readers.more() == {left.port}
+        assert endpoint.metric("pgsteer_reruns_total") >= 1
         lost.thaw()
         endpoint.wait_replica(lost.name)
         wait_until(lambda: lost.port in readers.more(50), 20, "reads on the replica that has come back")
     assert readers.errors == []
-    assert readers.longest < 5
+    assert readers.longest < 4
+
+
+def running(node, mark):
+    """The backend whose statement has this word in it, once there is one."""
+    sql = "select pid from pg_stat_activity where query like %s and state = 'active' and pid <> pg_backend_pid()"
+    return wait_until(lambda: node.sql(sql, (f"%{mark}%",)), 5, "the statement to run")[0][0]
+
+
+def freeze_around(node, pid):
+    """As freeze(), but for one backend: the server takes nothing new and does not answer its health checks."""
+    node.cluster.dirty = True
+    send(node.pid, signal.SIGSTOP)
+    for child in set(children(node.pid)) - {pid}:
+        send(child, signal.SIGSTOP)
+
+
+def test_rows_that_come_are_not_given_up(router, cluster):
+    """A replica that is down for the health checks, and a connection over which rows come: it is left alone."""
+    replica = cluster.replicas[0]
+    endpoint = router(servers={"pg3": None}, health_timeout="300ms")
+    with fe.Frontend(endpoint, timeout=30).login(password="app-password") as conn:
+        conn.send(fe.query("select g, repeat('x', 9000), pg_sleep(0.2) from generate_series(1, 20) g /* alive */"))
+        freeze_around(replica, running(replica, "alive"))
+        endpoint.wait_replica(replica.name, healthy=False)
+        got = conn.until("Z")
+        assert fe.errors(got) == [] and [r[0] for r in fe.rows(got)] == [str(n) for n in range(1, 21)]
+        assert endpoint.metric("db_replica_health", replica=replica.name) == 0
+        assert conn.value("select port from here") == str(cluster.primary.port)
+
+
+def test_replica_hangs_in_the_middle_of_an_answer(router, cluster):
+    """Rows have come, and no more will: an error as soon as the server is down, and the client goes on elsewhere."""
+    replica = cluster.replicas[0]
+    endpoint = router(servers={"pg3": None}, health_timeout="300ms")
+    with fe.Frontend(endpoint, timeout=10).login(password="app-password") as conn:
+        conn.send(fe.query("select g, repeat('x', 9000), pg_sleep(case when g > 3 then 60 else 0 end) "
+                           "from generate_series(1, 10) g"))
+        got = conn.until("D")
+        replica.freeze()
+        start = time.monotonic()
+        got += conn.until("Z")
+        assert time.monotonic() - start < 3
+        assert [e["C"] for e in fe.errors(got)] == ["08006"]
+        assert conn.value("select port from here") == str(cluster.primary.port)
 
 
 def test_all_replicas_gone(router, cluster):

@@ -399,3 +399,19 @@ def test_session_mode_of_one_user(router):
         with pytest.raises(psycopg.Error) as caught:
             b.execute(WRITE)
         assert caught.value.sqlstate == "53300"
+
+
+@pytest.mark.timeout(300)
+def test_login_while_all_are_busy(router, full):
+    """Also a minute after the last login that asked a server: who must log in to end a transaction would wait for ever."""
+    if not full:
+        pytest.skip("takes 62 s: --full")
+    endpoint = router(default_pool_size=1, workers=1, servers={"pg2": None, "pg3": None})
+    with login(endpoint):
+        pass
+    with holder(endpoint):
+        time.sleep(61)
+        for _ in range(3):
+            start = time.monotonic()
+            with login(endpoint):
+                assert time.monotonic() - start < 2

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Results larger than anybody's memory, rows larger than any buffer, and readers that stop reading."""
+import os
+import socket
 import time
 
 import pytest
@@ -119,6 +121,27 @@ def test_server_that_does_not_read(router, cluster, table):
     cluster.primary.thaw()
 
 
+def test_slow_reader_with_a_connection_of_its_own(router, cluster):
+    """In session mode: the primary has been stopped for the client's sake, and a read is on a replica when the client has
+    caught up. The sizes are about what a Unix socket and the router hold together."""
+    endpoint = router(pool_mode="session", workers=1, consistency="eventual")
+    path = os.path.join(endpoint.socket_dir, f".s.PGSQL.{endpoint.port}")
+    done = "select 1 from pg_stat_activity where query like '%/* big */' and state = 'idle'"
+    with fe.Frontend(endpoint, timeout=5, path=path).login(password="app-password") as conn:
+        conn.value("select txid_current()")
+        for rows in range(472, 520, 8):
+            for first in range(240, 290, 10):
+                conn.send(fe.query(f"select repeat('x', 1000), txid_current() from generate_series(1, {rows}) /* big */"))
+                conn.receive()
+                wait_until(lambda: cluster.primary.sql(done), 5, "the server to have sent it all")
+                for _ in range(first):
+                    conn.receive()
+                conn.send(fe.query("select pg_sleep(0.05)"))
+                conn.until("Z")
+                conn.until("Z")
+                assert conn.value("select txid_current()")
+
+
 def test_abandoned_result(router, cluster):
     """A client that goes away in the middle of a large result frees its server connection, and the server stops."""
     endpoint = router(default_pool_size=1, workers=1)
@@ -135,6 +158,52 @@ def test_abandoned_result(router, cluster):
     running = "select count(*) from pg_stat_activity where query like '%10000000%' and state = 'active' " \
               "and pid <> pg_backend_pid()"
     wait_until(lambda: sum(n.value(running) for n in cluster.nodes) == 0, 10, "the abandoned statements to end")
+
+
+def vanish(conn, how):
+    if how == "reset":
+        conn.reset()
+    elif how == "close":
+        conn.socket.close()
+    else:
+        conn.socket.shutdown(socket.SHUT_WR)  # nothing is unread at our end: a plain end of file
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "shutdown"])
+def test_reader_that_stops_and_vanishes(router, cluster, how):
+    """It asks for 1 GB and stops reading; its end is seen all the same, at once. Every other time it has asked for so much
+    more that nobody reads from it either."""
+    endpoint = router(default_pool_size=1, workers=1)
+    ask = "select repeat('x', 1024) from generate_series(1, 1048576) /* vanishes */"
+    mine = "from pg_stat_activity where query like '%/* vanishes */' and state = 'active' and pid <> pg_backend_pid()"
+
+    def anywhere(condition=""):
+        return sum(n.value(f"select count(*) {mine} {condition}") for n in cluster.nodes)
+
+    def freed():
+        now = endpoint.metrics()
+        return (endpoint.metric("pgsteer_clients", now) == 0 and
+                endpoint.metric("db_connection_pool_size", now, state="active") == 0 and
+                endpoint.metric("db_connection_pool_size", now, state="waiting") == 0)
+
+    def taken():
+        return endpoint.metric("pgsteer_client_received_bytes_total")
+
+    rounds = 10 if how == "shutdown" else 50
+    for number in range(rounds):
+        conn = fe.Frontend(endpoint, timeout=20).login(password="app-password")
+        conn.send(fe.query(ask))
+        conn.until("D")
+        wait_until(lambda: anywhere("and wait_event = 'ClientWrite'") == 1, 10, "the server to be stopped")
+        if number % 2:
+            before = taken()
+            conn.send(fe.query("select 1 -- " + "x" * 1000) * 150)  # its end must find room behind it
+            wait_until(lambda: taken() - before >= 64 * 1024, 5, "the router to have as much as it keeps")
+        vanish(conn, how)
+        wait_until(freed, 1, "the server connection to be free")
+        wait_until(lambda: anywhere() == 0, 5, "the backend to be gone or idle")
+        conn.socket.close()
+    assert endpoint.metric("db_connection_pool_errors_total", reason="client_connection_lost") == rounds
 
 
 @pytest.mark.direct

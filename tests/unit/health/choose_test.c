@@ -13,7 +13,7 @@
 #define R(x) NODE_REASON_##x
 #define AUTO SERVER_ROLE_AUTO
 
-// P primary, R replica; lower case: down. `late`: SUSPECT for a timeout, still serving.
+// P primary, R replica; lower case: down; ?: no answer yet. `late`: SUSPECT for a timeout, still serving.
 struct row {
     char role;
     uint32_t timeline;
@@ -169,6 +169,20 @@ static const struct situation {
       {.role = 'R', .timeline = 2, .system = 7, .lagging = true, .reason = R(LAG)},
       {.role = 'R', .timeline = 2, .system = 7, .freshness = FRESH_UNKNOWN, .reason = R(LAG_UNKNOWN)},
       {.role = 'R', .timeline = 1, .system = 7, .freshness = FRESH_OTHER_TIMELINE, .reason = R(OTHER_TIMELINE)}}},
+    {"the first to answer is not taken for a primary of the past",
+     {0, 0},
+     -1,
+     false,
+     {{.role = 'P', .timeline = 1, .system = 7, .reason = R(NOT_PROBED)},
+      {.role = '?', .reason = R(NOT_PROBED)},
+      {.role = '?', .reason = R(NOT_PROBED)}}},
+    {"two of three say which cluster it is",
+     {0, 0},
+     0,
+     false,
+     {{.role = 'P', .timeline = 1, .system = 7, .reads = true, .reason = R(OK)},
+      {.role = 'R', .timeline = 1, .system = 7, .reads = true, .reason = R(OK)},
+      {.role = '?', .reason = R(NOT_PROBED)}}},
     {"nobody answers",
      {7, 2},
      -1,
@@ -180,6 +194,8 @@ static const struct situation {
 static struct choose_node node_of(const struct row *r) {
     bool down = r->role == 'p' || r->role == 'r', primary = r->role == 'P' || r->role == 'p';
     struct choose_node c = {.wanted_role = r->wanted, .freshness = r->freshness};
+    if (r->role == '?') c.facts = judge_new();
+    if (r->role == '?') return c;
     c.facts = (struct facts){.role = primary ? NODE_ROLE_PRIMARY : NODE_ROLE_REPLICA,
                              .state = down      ? NODE_STATE_DOWN
                                       : r->late ? NODE_STATE_SUSPECT
