@@ -54,10 +54,10 @@ def save(args, section, results):
 
 
 def run_section(args, section):
-    module = __import__(f"bench_lib.section_{section}", fromlist=["run"])
+    module = __import__(f"bench_lib.section_{section}", fromlist=["run_section"])
     meta = facts()
     meta["quick"], meta["rounds"], meta["seconds"] = args.quick, args.rounds, args.seconds
-    save(args, section, {"meta": meta, **module.run(args)})
+    save(args, section, {"meta": meta, **module.run_section(args)})
 
 
 def main():

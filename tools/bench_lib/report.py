@@ -103,9 +103,11 @@ def image(folder, name, heading, unit, groups, series, values):
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 def instructions_text(results, _):
-    rows = [[name, f"{found['instructions']:,.0f}"] for name, found in results["scenarios"].items()]
+    peers = results["peers"]
+    names = list(dict.fromkeys(name for found in peers.values() for name in found))
+    rows = [[name, *(f"{peers[p][name]['instructions']:,.0f}" if name in peers[p] else "" for p in peers)] for name in names]
     return ["## Instructions per transaction", "", "By callgrind, user space only.", "",
-            *table(["scenario", "instructions"], rows), ""]
+            *table(["scenario", *(KINDS[p].title for p in peers)], rows), ""]
 
 
 def syscalls_text(results, _):

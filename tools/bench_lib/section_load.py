@@ -4,7 +4,7 @@ from . import measure
 from .stage import Stage
 
 
-def run(args):
+def run_section(args):
     with Stage(2 if args.quick else args.scale_factor) as stage:
         records = measure.run_all(stage, args.scenarios, args.peers, args.rounds, args.seconds,
                                   100 if args.quick else 1000)

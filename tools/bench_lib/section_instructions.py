@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: ISC
+"""Instructions per transaction, counted by callgrind: what the code itself costs, whatever else the machine does.
+
+The router runs under callgrind all the time. Two runs of different length are counted and subtracted, so that neither its
+start nor logins are in the result. The kernel's share cannot be counted this way: --syscalls tells how often it is called.
+PgBouncer is Debian's build, pgsteer ours; both are optimised and neither runs with anything beyond its libraries.
+"""
+import glob
+import os
+import re
+import shutil
+import subprocess
+
+from pgcluster import spawn
+
+from . import ROOT, load, note, step
+from .peers import PgBouncer, PgBouncerSession, Pgsteer, Setup
+from .stage import Stage
+
+SCENARIOS = {"simple": ["-S", "-M", "simple"], "extended": ["-S", "-M", "extended"],
+             "prepared": ["-S", "-M", "prepared"], "tpcb": ["-b", "tpcb-like", "-M", "simple"]}
+CLIENTS, FEW, MANY = 16, 20, 120
+TOP = 30
+
+
+class Counted:
+    """A peer under callgrind."""
+
+    def command(self):
+        return ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={self.folder}/callgrind.out", *super().command()]
+
+    def control(self, *arguments):
+        """callgrind_control as the user that the peer runs as: it looks for that user's pipes."""
+        process = spawn(["callgrind_control", *arguments, str(self.process.pid)], self.stage.workspace.account,
+                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder)
+        out, _ = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise load.LoadFailed(f"callgrind_control {' '.join(arguments)}: {out.decode()}")
+
+    def count(self, arguments):
+        """(instructions per transaction, path of the profile): a longer run less a shorter one, so that the logins and
+        what is prepared once are in neither."""
+        run(self, arguments, FEW)  # opens the connections to the servers
+        self.dump()
+        run(self, arguments, FEW)
+        few, _ = self.dump()
+        run(self, arguments, MANY)
+        many, path = self.dump()
+        return (many - few) / (CLIENTS * (MANY - FEW)), path
+
+    def dump(self):
+        """(instructions since the last dump, path)."""
+        before = set(self.dumps())
+        self.control("--dump")
+        path, = set(self.dumps()) - before
+        with open(path, encoding="utf-8") as f:
+            return int(re.search(r"^totals: (\d+)", f.read(), re.M)[1]), path
+
+    def dumps(self):
+        return glob.glob(os.path.join(self.folder, "callgrind.out.*"))
+
+
+class CountedPgsteer(Counted, Pgsteer):
+    def __init__(self, stage, setup):
+        super().__init__(stage, setup)
+        self.options["health_interval"] = "10s"
+
+
+class CountedPgBouncer(Counted, PgBouncer):
+    pass
+
+
+class CountedPgBouncerSession(Counted, PgBouncerSession):
+    pass
+
+
+def run(peer, arguments, transactions):
+    command = ["pgbench", "-n", "-c", str(CLIENTS), "-j", "1", "-t", str(transactions), *arguments]
+    done = subprocess.run(command, env=peer.env(), capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise load.LoadFailed(f"{' '.join(command)} through {peer.name}:\n{done.stderr[-1500:]}\n{peer.log_tail()}")
+
+
+def top(path):
+    """The functions that the most instructions are in themselves: [share, name]."""
+    done = subprocess.run(["callgrind_annotate", "--threshold=95", path], capture_output=True, text=True, check=False)
+    found = re.findall(r"^\s*[\d,]+ \(\s*([\d.]+)%\)\s+\S*?:(\w+)", done.stdout, re.M)
+    return [[float(share), name] for share, name in found[:TOP]]
+
+
+def counted(stage, kind, names, folder):
+    """{scenario: {instructions, top}} of one peer."""
+    peer, results = kind(stage, Setup(clients=CLIENTS)), {}
+    try:
+        peer.start().wait_ready()
+        for name in names:
+            per_transaction, path = peer.count(SCENARIOS[name])
+            kept = os.path.join(folder, f"callgrind.{kind.name}.{name}")
+            shutil.copyfile(path, kept)
+            results[name] = {"instructions": per_transaction, "top": top(kept)}
+            note(f"{name:10} {kind.name:18} {per_transaction:10,.0f} instructions per transaction")
+    finally:
+        peer.stop()
+    return results
+
+
+def run_section(args):
+    folder = os.path.join(ROOT, "build", "benchmarks")
+    os.makedirs(folder, exist_ok=True)
+    peers = {"pgsteer": (CountedPgsteer, list(SCENARIOS)), "pgbouncer": (CountedPgBouncer, ["simple", "extended", "tpcb"]),
+             "pgbouncer-session": (CountedPgBouncerSession, ["prepared"])}
+    with Stage(1) as stage:
+        step("Instructions per transaction")
+        found = {name: counted(stage, *what, folder) for name, what in peers.items() if name in args.peers}
+    note(f"profiles, for callgrind_annotate or kcachegrind: {folder}/callgrind.*")
+    return {"peers": found}
