@@ -6,6 +6,7 @@ are not in it (unless the scenario is about them), and ends before pgbench does.
 transactions in between are counted from pgbench's own log.
 """
 import bisect
+import contextlib
 import glob
 import math
 import os
@@ -17,7 +18,7 @@ import time
 from . import note
 from .machine import cpu_seconds
 
-SETTLE, SPARE = 0.3, 0.3  # seconds before and after the window, beside the logins
+SETTLE, SPARE = 0.3, 0.5  # seconds before and after the window, beside the logins
 TRIES = 3
 
 
@@ -37,17 +38,18 @@ def warm(peer, arguments, clients):
     return float(logins[1]) / 1000 if logins else 0.0
 
 
-def pgbench(peer, arguments, clients, seconds, login_seconds=0.0):
-    """Runs pgbench for a window of `seconds`: {cpu_us, rate, p50, p95, p99, count}; times in microseconds."""
+def pgbench(peer, arguments, clients, seconds, login_seconds=0.0, around=contextlib.nullcontext()):
+    """Runs pgbench for a window of `seconds`: {cpu_us, rate, p50, p95, p99, count}; times in microseconds. `around` is
+    entered for the window."""
     for attempt in range(TRIES):
-        found = pgbench_once(peer, arguments, clients, seconds, login_seconds + attempt)
+        found = pgbench_once(peer, arguments, clients, seconds, login_seconds + attempt, around)
         if found is not None:
             return found
         note(f"{peer.name}: the load did not begin in time, once more")
     raise LoadFailed(f"pgbench {' '.join(arguments)} through {peer.name} does not get going in time")
 
 
-def pgbench_once(peer, arguments, clients, seconds, login_seconds):
+def pgbench_once(peer, arguments, clients, seconds, login_seconds, around):
     """The same, or None when the logins took so long that the window began before the load."""
     settle = SETTLE + 2 * login_seconds
     lasts = math.ceil(settle + seconds + SPARE)
@@ -56,7 +58,7 @@ def pgbench_once(peer, arguments, clients, seconds, login_seconds):
                    "--log", "--log-prefix", os.path.join(folder, "log"), *arguments]
         process = subprocess.Popen(command, env=peer.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            found = window(peer, process, settle, seconds)
+            found = window(peer, process, settle, seconds, around)
             out, err = process.communicate(timeout=lasts + 60)
         finally:
             if process.poll() is None:
@@ -68,13 +70,14 @@ def pgbench_once(peer, arguments, clients, seconds, login_seconds):
         return figures(transactions(folder), *found) if found else None
 
 
-def window(peer, process, settle, seconds):
+def window(peer, process, settle, seconds, around):
     """((time, CPU) at its begin, (time, CPU) at its end), or None when the load ended too early."""
     time.sleep(settle)
     pids = peer.pids()
-    begin = (time.time(), cpu_seconds(pids))
-    time.sleep(seconds)
-    end = (time.time(), cpu_seconds(pids))
+    with around:
+        begin = (time.time(), cpu_seconds(pids))
+        time.sleep(seconds)
+        end = (time.time(), cpu_seconds(pids))
     return (begin, end) if process.poll() is None else None
 
 

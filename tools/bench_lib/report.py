@@ -111,12 +111,11 @@ def instructions_text(results, _):
 
 
 def syscalls_text(results, _):
-    found = results["scenarios"]
-    calls = sorted({call for r in found.values() for call in r["per_transaction"]},
-                   key=lambda c: -max(r["per_transaction"].get(c, 0) for r in found.values()))
-    rows = [[name, *(f"{r['per_transaction'].get(c, 0):.2f}" for c in calls), f"{sum(r['per_transaction'].values()):.2f}"]
-            for name, r in found.items()]
-    return ["## System calls per transaction", "", *table(["scenario", *calls, "all"], rows), ""]
+    found = {(name, peer): calls for peer, by_name in results["peers"].items() for name, calls in by_name.items()}
+    calls = sorted({call for r in found.values() for call in r}, key=lambda c: -max(r.get(c, 0) for r in found.values()))
+    rows = [[name, KINDS[peer].title, *(f"{r.get(c, 0):.2f}" for c in calls), f"{sum(r.values()):.2f}"]
+            for (name, peer), r in found.items()]
+    return ["## System calls per transaction", "", *table(["scenario", "", *calls, "all"], rows), ""]
 
 
 def classify_text(results, _):

@@ -5,6 +5,7 @@ The router runs under callgrind all the time. Two runs of different length are c
 start nor logins are in the result. The kernel's share cannot be counted this way: --syscalls tells how often it is called.
 PgBouncer is Debian's build, pgsteer ours; both are optimised and neither runs with anything beyond its libraries.
 """
+import collections
 import glob
 import os
 import re
@@ -82,10 +83,22 @@ def run(peer, arguments, transactions):
 
 
 def top(path):
-    """The functions that the most instructions are in themselves: [share, name]."""
-    done = subprocess.run(["callgrind_annotate", "--threshold=95", path], capture_output=True, text=True, check=False)
-    found = re.findall(r"^\s*[\d,]+ \(\s*([\d.]+)%\)\s+\S*?:(\w+)", done.stdout, re.M)
-    return [[float(share), name] for share, name in found[:TOP]]
+    """The functions that the most instructions are in themselves: [share in percent, name]. callgrind_annotate of Debian 12
+    takes a dump of a running program for one function, so the lines are added up here."""
+    names, own, function, of_callee = {}, collections.Counter(), None, False
+    with open(path, encoding="utf-8", errors="replace") as f:
+        for line in f:
+            named = re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line)
+            if named:
+                names[named[2]] = named[3] or names.get(named[2])
+                function = function if named[1] else named[2]
+            elif line.startswith("calls="):
+                of_callee = True
+            elif re.match(r"[-+*\d]", line):
+                own[names[function]] += 0 if of_callee else int(line.split()[-1])
+                of_callee = False
+    total = sum(own.values())
+    return [[round(100 * count / total, 1), name] for name, count in own.most_common(TOP)]
 
 
 def counted(stage, kind, names, folder):

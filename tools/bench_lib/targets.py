@@ -79,7 +79,7 @@ def of_classify(found):
 
 
 def of_syscalls(found):
-    simple = (found or {}).get("scenarios", {}).get("simple", {}).get("per_transaction", {})
+    simple = (found or {}).get("peers", {}).get("pgsteer", {}).get("simple", {})
     value = sum(n for name, n in simple.items() if not name.startswith("epoll")) if simple else None
     yield Target("system calls per transaction, simple, without epoll's", value, 4)
 
