@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 
@@ -60,6 +61,12 @@ def run_section(args, section):
     save(args, section, {"meta": meta, **module.run_section(args)})
 
 
+def allow_files():
+    """As many open files as we may have, for us and what we start: 10,000 clients need as many at either end."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main():
     args = arguments()
     if args.list:
@@ -67,6 +74,7 @@ def main():
             note(f"{scenario.name:22} {scenario.title} ({', '.join(scenario.peers)})")
         return 0
     args, began = settle(args), time.monotonic()
+    allow_files()
     for section in args.sections:
         run_section(args, section)
     from . import report
