@@ -56,8 +56,11 @@ class Peer:
             self.process = self.stage.workspace.spawn(self.command(), stdout=log, stderr=log)
         return self
 
-    def wait_ready(self):
-        wait_until(self._ready, 30, f"{self.name} to be ready (log: {self.log_path}):\n{self.log_tail()}", 0.05)
+    def wait_ready(self, timeout=30):
+        try:
+            wait_until(self._ready, timeout, f"{self.name} to be ready", 0.05)
+        except pgcluster.ClusterError as error:
+            raise RuntimeError(f"{error}; its log ends:\n{self.log_tail()}") from None
         return self
 
     def _ready(self):

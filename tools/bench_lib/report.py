@@ -45,7 +45,7 @@ def origin(meta):
     versions = "; ".join(f"{name}: {text}" for name, text in meta["versions"].items())
     return (f"*{meta['date']}, commit {meta['commit']}; {meta['cpu']}, {meta['cores']} cores, {meta['memory_gib']} GiB, "
             f"Linux {meta['kernel']}, load {meta['load_before']:.1f} before; {meta['rounds']} rounds of "
-            f"{meta['seconds']:g} s; {versions}*")
+            f"{meta['seconds']:g} s{', a quick run' if meta['quick'] else ''}; {versions}*")
 
 
 def table(heads, rows):
@@ -107,7 +107,17 @@ def instructions_text(results, _):
     names = list(dict.fromkeys(name for found in peers.values() for name in found))
     rows = [[name, *(f"{peers[p][name]['instructions']:,.0f}" if name in peers[p] else "" for p in peers)] for name in names]
     return ["## Instructions per transaction", "", "By callgrind, user space only.", "",
-            *table(["scenario", *(KINDS[p].title for p in peers)], rows), ""]
+            *table(["scenario", *(KINDS[p].title for p in peers)], rows), "",
+            *hot_spots(peers.get("pgsteer", {}))]
+
+
+def hot_spots(found):
+    """Where pgsteer's are: addresses are functions of libraries that come without names."""
+    if not found:
+        return []
+    rows = [[name, ", ".join(f"{function} {share:.1f} %" for share, function in result["top"]
+                             if not function.startswith("0x"))] for name, result in found.items()]
+    return ["Functions of pgsteer with the most instructions of their own:", "", *table(["scenario", ""], rows), ""]
 
 
 def syscalls_text(results, _):

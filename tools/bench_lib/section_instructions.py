@@ -21,7 +21,7 @@ from .stage import Stage
 SCENARIOS = {"simple": ["-S", "-M", "simple"], "extended": ["-S", "-M", "extended"],
              "prepared": ["-S", "-M", "prepared"], "tpcb": ["-b", "tpcb-like", "-M", "simple"]}
 CLIENTS, FEW, MANY = 16, 20, 120
-TOP = 30
+TOP = 16
 
 
 class Counted:
@@ -64,7 +64,9 @@ class Counted:
 class CountedPgsteer(Counted, Pgsteer):
     def __init__(self, stage, setup):
         super().__init__(stage, setup)
-        self.options["health_interval"] = "10s"
+        # Slow as it is now, it must not take its servers for lost; and looks at them are not to be counted.
+        self.options.update(health_interval="10s", health_timeout="10s", server_connect_timeout="30s",
+                            client_login_timeout="60s")
 
 
 class CountedPgBouncer(Counted, PgBouncer):
@@ -105,7 +107,7 @@ def counted(stage, kind, names, folder):
     """{scenario: {instructions, top}} of one peer."""
     peer, results = kind(stage, Setup(clients=CLIENTS)), {}
     try:
-        peer.start().wait_ready()
+        peer.start().wait_ready(120)
         for name in names:
             per_transaction, path = peer.count(SCENARIOS[name])
             kept = os.path.join(folder, f"callgrind.{kind.name}.{name}")
@@ -125,5 +127,5 @@ def run_section(args):
     with Stage(1) as stage:
         step("Instructions per transaction")
         found = {name: counted(stage, *what, folder) for name, what in peers.items() if name in args.peers}
-    note(f"profiles, for callgrind_annotate or kcachegrind: {folder}/callgrind.*")
+    note(f"profiles, for kcachegrind: {folder}/callgrind.*")
     return {"peers": found}
