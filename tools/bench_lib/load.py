@@ -18,7 +18,7 @@ import time
 from . import note
 from .machine import cpu_seconds
 
-SETTLE, SPARE = 0.3, 0.5  # seconds before and after the window, beside the logins
+SETTLE, SPARE = 0.3, 0.4  # seconds before and after the window, beside the logins
 TRIES = 3
 
 
