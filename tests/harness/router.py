@@ -253,6 +253,12 @@ class Router(Endpoint):
             raise RouterFailed(f"the router ended with code {code}, see {self.log_path}:\n{self.log_tail()}")
         self._check_backends_gone(ports)
 
+    def kill(self):
+        """kill -9, as when its machine is lost."""
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def check_sanitizers(self):
         reports = [p for p in glob.glob(self._san + "*") if os.path.getsize(p)]
         if reports:

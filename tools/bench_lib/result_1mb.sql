@@ -1,0 +1,2 @@
+-- SPDX-License-Identifier: ISC
+select * from bench_1mb;

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: ISC
+"""Throughput, latency and CPU time per transaction of all peers."""
+from . import measure
+from .stage import Stage
+
+
+def run_section(args):
+    with Stage(2 if args.quick else args.scale_factor) as stage:
+        records = measure.run_all(stage, args.scenarios, args.peers, args.rounds, args.seconds,
+                                  100 if args.quick else 1000)
+    return {"records": records}
