@@ -106,14 +106,13 @@ static void fill_node(const struct health *h, struct topology *t, size_t i, cons
     n->newcomer = h->settled_us && n->up_since_us > h->settled_us;
 }
 
-// What passes by itself within moments, or has just begun: at first it is not known yet who belongs to whom.
-static bool is_passing(const struct health *h, const struct server *s, enum node_reason reason) {
-    if (!h->settled_us && reason == NODE_REASON_NOT_PRIMARY) return true;
+// What passes by itself within moments, or has just begun.
+static bool is_passing(const struct server *s, enum node_reason reason) {
     return s->facts.state == NODE_STATE_UNKNOWN || s->facts.state == NODE_STATE_SUSPECT ||
            reason == NODE_REASON_LAG_UNKNOWN || reason == NODE_REASON_NOT_PROBED;
 }
 
-static void log_server(const struct health *h, struct server *s, const struct node *n) {
+static void log_server(struct server *s, const struct node *n) {
     const char *role = node_role_str(n->role), *reason = node_reason_str(n->reason);
     bool failed = n->state == NODE_STATE_DOWN;
     if (s->facts.critical != s->logged_critical) {
@@ -121,7 +120,7 @@ static void log_server(const struct health *h, struct server *s, const struct no
         if (s->logged_critical)
             log_error(&s->prefix, "replica lags critically lag_ms=%lld", (long long)(s->freshness.lag_us / 1000));
     }
-    if (is_passing(h, s, n->reason) || (n->reason == s->logged_reason && n->role == s->logged_role)) return;
+    if (is_passing(s, n->reason) || (n->reason == s->logged_reason && n->role == s->logged_role)) return;
     s->logged_reason = n->reason;
     s->logged_role = n->role;
     if (n->reason == NODE_REASON_OK)
@@ -153,7 +152,7 @@ static void log_primary(struct health *h, const struct topology *t) {
 }
 
 static void log_topology(struct health *h, const struct topology *t) {
-    for (size_t i = 0; i < t->n_nodes; i++) log_server(h, h->servers[i], &t->nodes[i]);
+    for (size_t i = 0; i < t->n_nodes; i++) log_server(h->servers[i], &t->nodes[i]);
     if (!h->settled_us) return;
     log_primary(h, t);
     if (t->no_replica_eligible == h->logged_no_replica) return;
