@@ -384,6 +384,7 @@ int runtime_run(struct config *config, const struct runtime_options *options) {
         config_unref(config);
         return 1;
     }
+    atomic_store(&r.shared.schema_epoch, 1); // 0 is before all
     r.shared.quota = quota_new(control.n_workers);
     block_signals(true);
     r.shared.users = user_counts_new();

@@ -315,6 +315,7 @@ static void init_env(struct worker *w) {
     e->session_closed = session_closed;
     e->retry_soon = on_retry_soon;
     e->last_write_us = &w->shared->last_write_us;
+    e->schema_epoch = &w->shared->schema_epoch;
     e->arg = w;
     e->pools = pools_new(&e->server, w->shared->quota);
     pools_set_topology(e->pools, e->topology);

@@ -65,8 +65,8 @@ struct prep_rewrite {
     struct prep_server *server;
     struct statements *statements;
     struct pipeline *due;
-    struct buf *out;  // appended to
-    uint64_t context; // settings_context of the client: statements parsed under another are parsed anew
+    struct buf *out;        // appended to
+    struct meaning meaning; // of what is parsed now; statements of another context are parsed anew
     bool again;       // the batch was sent before, to a server that could not do it: its Parse may find its name taken
     bool deallocates; // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush

@@ -50,8 +50,9 @@ static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *s
 
 // The statement as it is parsed under the client's present settings.
 static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
-    if (LIKELY(st->context == r->context)) return st;
-    st = statements_intern(r->statements, st->query, st->types, r->context);
+    if (LIKELY(st->meaning.context == r->meaning.context)) return st;
+    st = statements_intern(r->statements, st->query, st->types,
+                           (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
     statement_unref(st); // it is the newest of the table's idle ones, and about to be used
     return st;
 }
@@ -120,11 +121,15 @@ static bool is_invented(struct batch *b, const struct frame *f) {
     }
 }
 
+static bool is_same_text(const struct statement *a, const struct statement *b) {
+    return span_eq(a->query, b->query) && span_eq(a->types, b->types);
+}
+
 static void rewrite_parse(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_parse m;
     if (!msg_parse(f->payload, &m)) bug("a batch holds a Parse that was not checked");
-    struct statement *st = statements_intern(r->statements, m.query, m.types, r->context);
+    struct statement *st = statements_intern(r->statements, m.query, m.types, r->meaning);
     if (m.name.len == 0) b->deallocating = begins_deallocate(b, &m);
     if (m.name.len == 0 && b->deallocating) {
         rewrite_deallocate(b, st);
@@ -136,7 +141,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken && !(r->again && in_context(r, taken) == st)) {
+    if (taken && !(r->again && is_same_text(taken, st))) {
         // The client has the name already: so will the server, under ours, and it gives PostgreSQL's own error.
         taken = need_statement(r, taken);
         char name[PREP_NAME_MAX];

@@ -73,7 +73,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
         r->parses_unnamed = true;
     else
         r->changes_names = true;
-    struct statement *s = statements_intern(ctx->database->statements, m.query, m.types, ctx->context);
+    struct statement *s = statements_intern(ctx->database->statements, m.query, m.types, ctx->meaning);
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);

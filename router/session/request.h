@@ -45,10 +45,10 @@ struct request {
 struct request_context {
     struct database *database;
     const struct prep_client *names;
-    uint64_t context; // settings_context
-    bool conforming;  // standard_conforming_strings
-    size_t max_held;  // max_exchange_size
-    size_t max_names; // max_client_prepared_statements
+    struct meaning meaning; // of what is parsed now
+    bool conforming;        // standard_conforming_strings
+    size_t max_held;        // max_exchange_size
+    size_t max_names;       // max_client_prepared_statements
 };
 
 enum { REQUEST_PARSE_MAX = 4 * 1024 * 1024 }; // a Parse must be held whole: other servers will want it

@@ -178,6 +178,7 @@ static enum response_result on_error(struct response *x, struct server *s, const
     struct reply *due = pipeline_head(&s->replies);
     if (!due) return broke(f, "nothing was due", frame->type);
     x->failed = true;
+    x->stale_plan |= span_is(e.sqlstate, "0A000") && has_text(e.message, "cached plan must not change result type");
     if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
         x->settings_failed = true;
         note_error(&x->refusal, &e);

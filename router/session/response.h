@@ -62,6 +62,7 @@ struct response {
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
     bool learn;           // RESPONSE_RERUN: the statement can never run on a replica
+    bool stale_plan;      // a statement means something else than when it was parsed; the session clears it
     bool settings_failed; // the server refused the client's settings; `refusal` has its words
     struct fault refusal;
     // private

@@ -40,12 +40,14 @@ struct session_env {
     struct response_out out;
     struct buf wbuf; // messages for a server, within one call
     struct stats *stats;
-    struct user_counts *users;    // of all workers
-    struct ilist sessions;        // all of them
-    struct ilist parked;          // those that wait for a server to be there
-    struct ilist waiting;         // those that wait in a pool's queue
-    struct session *by_key;       // uthash, by cancel pid
-    uint64_t near;                // bit per node of the topology: in the zone where this router stands
+    struct user_counts *users; // of all workers
+    struct ilist sessions;     // all of them
+    struct ilist parked;       // those that wait for a server to be there
+    struct ilist waiting;      // those that wait in a pool's queue
+    struct session *by_key;    // uthash, by cancel pid
+    atomic_ullong
+        *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
+    uint64_t near;     // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us; // of all workers: when the last write of any client was acknowledged
     uint64_t avoid;               // bit per node of the topology: not reachable from this worker just now
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
@@ -111,6 +113,7 @@ struct session {
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
+    bool ddl;             // DDL is under way, or was in the transaction under way
     bool tx_beginning;    // a BEGIN is under way
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet

@@ -132,7 +132,7 @@ static void forget_name(struct session *s, struct span name) {
 }
 
 static void take_name(struct session *s, const struct msg_parse *m) {
-    struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_context(s));
+    struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_meaning(s));
     struct statement *before = prep_client_set(&s->names, m->name, st);
     statement_unref(st);
     if (before) statement_unref(before);
@@ -232,7 +232,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .statements = s->database->statements,
         .due = &s->server->replies,
         .out = out,
-        .context = session_context(s),
+        .meaning = session_meaning(s),
         .again = s->again > 0,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
@@ -274,10 +274,7 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
-    if (facts & FACT_DDL) {
-        statements_disprove(s->database->statements);
-        s->env->refresh_database(s->env->arg, s->database->name);
-    }
+    if (facts & FACT_DDL) s->ddl = true;
 }
 
 static void note_exchange(struct session *s, struct span unit) {
@@ -494,7 +491,7 @@ static bool scan(struct session *s, struct span in) {
     struct request_context ctx = {
         .database = s->database,
         .names = &s->names,
-        .context = session_context(s),
+        .meaning = session_meaning(s),
         .conforming = !s->nonstandard_strings && !s->unsafe_encoding,
         .max_held = (size_t)s->env->config->max_exchange_size,
         .max_names = (size_t)s->env->config->max_client_prepared_statements,

@@ -378,6 +378,13 @@ static void answer_lost(struct session *s, const struct loss *l, struct fault *f
     session_settle(s);
 }
 
+void session_note_ddl(struct session *s, bool over) {
+    atomic_fetch_add_explicit(s->env->schema_epoch, 1, memory_order_release);
+    if (!over) return;
+    s->ddl = false;
+    s->env->refresh_database(s->env->arg, s->database->name);
+}
+
 void session_note_write(struct session *s) {
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
     unsigned long long now = uv_hrtime() / 1000 + 1,
@@ -404,6 +411,7 @@ static void forget_due(struct session *s) {
     s->tx_wrote = s->tx_ending = false;
     session_forget_touched(s);
     s->context = 0;
+    if (s->ddl) session_note_ddl(s, true);
     response_start(&s->response, false);
     buf_release(&s->journal);
 }

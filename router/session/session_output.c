@@ -93,6 +93,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
     if (s->settling) settle_facts(s, tx_status);
     session_touched_ready(s, tx_status);
+    if (s->ddl) session_note_ddl(s, tx_status == PROTO_TX_IDLE);
 }
 
 static void on_skipping(void *arg) {
@@ -254,6 +255,8 @@ void session_server_readable(void *owner, struct server *sv) {
         size_t n;
         enum response_result got = response_read(&s->response, sv, s->env->server.rbuf, RBUF_SIZE, &n, &f);
         if (got == RESPONSE_STOP) return;
+        if (s->response.stale_plan) session_note_ddl(s, false); // who parses anew gets a new one
+        s->response.stale_plan = false;
         if (got == RESPONSE_BROKEN) {
             session_server_lost(s, sv, &f);
             return;

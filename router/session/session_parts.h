@@ -52,9 +52,10 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
 void session_drop_servers(struct session *s);
 // The unit that is ready gets this error instead of a server.
 void session_refuse(struct session *s, const struct fault *f);
-void session_note_write(struct session *s); // something that may have written has been answered
-void session_note_read(struct session *s);  // an answer has been shown
-void session_unpark(struct session *s);     // tries again
+void session_note_ddl(struct session *s, bool over); // the schema may have changed; `over`: for others as well
+void session_note_write(struct session *s);          // something that may have written has been answered
+void session_note_read(struct session *s);           // an answer has been shown
+void session_unpark(struct session *s);              // tries again
 bool session_park_expired(const struct session *s, uint64_t now_us);
 // What was sent to a replica and not answered is put before the client's input, to be sent again.
 void session_run_again(struct session *s, bool anywhere);
@@ -76,8 +77,8 @@ void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);
 void session_settings_read(struct session *s);  // the answer is there, or an error
 void session_forget_touched(struct session *s); // what was touched never came to be
-// The context (settings_context) of what the client parses now.
-uint64_t session_context(const struct session *s);
+// Of what the client parses now.
+struct meaning session_meaning(const struct session *s);
 // Takes what the config says of its database and user, and a reload may change, and what it has SET itself.
 void session_configure(struct session *s);
 

@@ -26,7 +26,10 @@ struct touched {
 
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
 
-uint64_t session_context(const struct session *s) { return s->context ? s->context : settings_context(s->settings); }
+struct meaning session_meaning(const struct session *s) {
+    return (struct meaning){.context = s->context ? s->context : settings_context(s->settings),
+                            .epoch = atomic_load_explicit(s->env->schema_epoch, memory_order_acquire)};
+}
 
 void session_forget_touched(struct session *s) {
     if (!s->touched) return;

@@ -60,7 +60,7 @@ static void statements_grow(struct statements *t) {
     mem_free(old);
 }
 
-static struct statement *statement_new(struct statements *t, struct span query, struct span types, uint64_t context,
+static struct statement *statement_new(struct statements *t, struct span query, struct span types, struct meaning m,
                                        uint64_t hash) {
     struct statement *s = mem_alloc(sizeof *s + query.len + types.len);
     uint8_t *bytes = (uint8_t *)(s + 1);
@@ -69,7 +69,7 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     s->query = span_of(bytes, query.len);
     s->types = span_of(bytes + query.len, types.len);
     s->id = ++*t->next_id;
-    s->context = context;
+    s->meaning = m;
     s->hash = hash;
     s->table = t;
     s->refs = 1;
@@ -81,15 +81,16 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     return s;
 }
 
-struct statement *statements_intern(struct statements *t, struct span query, struct span types, uint64_t context) {
-    uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len, XXH3_64bits(types.ptr, types.len) + context);
+struct statement *statements_intern(struct statements *t, struct span query, struct span types, struct meaning m) {
+    uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len,
+                                         XXH3_64bits_withSeed(types.ptr, types.len, m.context + 31 * m.epoch));
     for (struct statement *s = *slot_of(t, hash); s; s = s->chain) {
-        if (s->hash == hash && s->context == context && span_eq(s->query, query) && span_eq(s->types, types)) {
+        if (s->hash == hash && meaning_equal(s->meaning, m) && span_eq(s->query, query) && span_eq(s->types, types)) {
             statement_ref(s);
             return s;
         }
     }
-    return statement_new(t, query, types, context, hash);
+    return statement_new(t, query, types, m, hash);
 }
 
 void statement_ref(struct statement *s) {
@@ -109,11 +110,6 @@ void statement_unref(struct statement *s) {
         t->idle_bytes -= oldest->query.len + oldest->types.len;
         statement_drop(t, oldest);
     }
-}
-
-void statements_disprove(struct statements *t) {
-    for (size_t i = 0; i < t->n_slots; i++)
-        for (struct statement *s = t->slots[i]; s; s = s->chain) s->proven = false;
 }
 
 size_t statements_count(const struct statements *t) { return t->count; }

@@ -16,15 +16,24 @@
 
 struct statements;
 
+// What a text means depends on more than the text.
+struct meaning {
+    uint64_t context; // the settings under which it is parsed (settings_context)
+    uint64_t epoch;   // of the schema, when a client parsed it: grows with DDL
+};
+static inline bool meaning_equal(struct meaning a, struct meaning b) {
+    return a.context == b.context && a.epoch == b.epoch;
+}
+
 struct statement {
     // read-only
     uint64_t id;              // never used twice in a worker
     struct span query, types; // types: count and oids as they stand in Parse
-    uint64_t context;         // the settings under which it is parsed (settings_context)
+    struct meaning meaning;
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
     uint64_t verdict_generation;
-    bool proven; // a server has parsed it since the last DDL that passed by: no need to ask again
+    bool proven; // a server has parsed it: no need to ask again
     // private
     struct statements *table;
     uint64_t hash;
@@ -39,11 +48,9 @@ struct statements *statements_new(uint64_t *next_id, size_t max_idle);
 // No reference may be left.
 void statements_free(struct statements *t);
 // Finds or makes it; the caller owns one reference.
-struct statement *statements_intern(struct statements *t, struct span query, struct span types, uint64_t context);
+struct statement *statements_intern(struct statements *t, struct span query, struct span types, struct meaning m);
 void statement_ref(struct statement *s);
 void statement_unref(struct statement *s);
-// DDL has passed by: what servers made of the texts may not hold any more.
-void statements_disprove(struct statements *t);
 size_t statements_count(const struct statements *t);
 
 #endif

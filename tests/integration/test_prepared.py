@@ -232,3 +232,30 @@ def test_concurrent_prepares_of_one_text(router):
                 assert fe.rows(got) == [[str(n), str(client)]]
 
     run_clients(20, work)
+
+
+def test_who_prepares_after_ddl_gets_it_new(router, table):
+    """The servers know the text of old, and what it meant then; a client that parses it now must not meet that."""
+    name = table("a int", rows="values (1)")
+
+    async def run():
+        endpoint = router(default_pool_size=2, consistency="global")  # everybody sees the table as it is
+        writer = await asyncpg.connect(**endpoint.asyncpg_params())
+        text = f"select * from {name}"
+        for columns in range(1, 5):
+            for _ in range(3):
+                new = await asyncpg.connect(**endpoint.asyncpg_params())
+                for _ in range(4):
+                    assert len(await new.fetchrow(text)) == columns
+                async with new.transaction():  # on the primary
+                    assert len(await new.fetchrow(text)) == columns
+                await new.close()
+            if columns == 2:
+                async with writer.transaction():
+                    await writer.execute(f"alter table {name} add column c{columns} int default 2")
+                    await writer.fetchrow(text)
+            else:
+                await writer.execute(f"alter table {name} add column c{columns} int default 2")
+        await writer.close()
+
+    asyncio.run(run())

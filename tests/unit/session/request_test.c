@@ -22,8 +22,11 @@ static void setup(struct fixture *f) {
     *f = (struct fixture){.databases = {.verdict_cache_size = 100, .max_parse_length = 65536}, .in = buf_make(1 << 24)};
     prep_client_init(&f->names);
     databases_get(&f->databases, "db", &made)->catalog_known = true;
-    f->ctx = (struct request_context){.database = databases_get(&f->databases, "db", &made), .names = &f->names,
-                                      .conforming = true, .max_held = 4096, .max_names = 3};
+    f->ctx = (struct request_context){.database = databases_get(&f->databases, "db", &made),
+                                      .names = &f->names,
+                                      .conforming = true,
+                                      .max_held = 4096,
+                                      .max_names = 3};
 }
 
 static void teardown(struct fixture *f) {
@@ -57,7 +60,8 @@ static void execute(struct fixture *f, const char *portal) {
     buf_msg_end(&f->in, at);
 }
 
-// Scans with the bytes arriving `step` at a time; the unit must become ready exactly when the `expected`th byte is there.
+// Scans with the bytes arriving `step` at a time; the unit must become ready exactly when the `expected`th byte is
+// there.
 static struct request scan(struct fixture *f, size_t step) {
     struct request r;
     struct fault fault;
@@ -131,7 +135,8 @@ static void names_count_with_what_they_stand_for(void **state) {
     struct fixture f;
     struct request r;
     setup(&f);
-    struct statement *w = statements_intern(f.ctx.database->statements, span_str("DELETE FROM t"), span_of("\0\0", 2), 0);
+    struct statement *w = statements_intern(f.ctx.database->statements, span_str("DELETE FROM t"), span_of("\0\0", 2),
+                                            (struct meaning){0});
     prep_client_set(&f.names, span_str("w"), w);
     prep_client_set(&f.names, span_str(""), w);
     statement_unref(w);
@@ -303,7 +308,8 @@ static void wrong_messages_are_refused(void **state) {
     bad(&f, "54000");
     for (int i = 0; i < 3; i++) {
         char name[2] = {(char)('a' + i), 0};
-        struct statement *s = statements_intern(f.ctx.database->statements, span_str(name), span_of("\0\0", 2), 0);
+        struct statement *s =
+            statements_intern(f.ctx.database->statements, span_str(name), span_of("\0\0", 2), (struct meaning){0});
         prep_client_set(&f.names, span_str(name), s);
         statement_unref(s);
     }
