@@ -274,7 +274,9 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
-    if (facts & FACT_DDL) s->ddl = true;
+    // What is temporary changes the meaning of texts for this client alone.
+    if (facts & FACT_TEMP) s->context = settings_new_context(s->env->settings);
+    if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
 }
 
 static void note_exchange(struct session *s, struct span unit) {

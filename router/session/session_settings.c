@@ -96,10 +96,15 @@ bool session_touch(struct session *s, struct span unit) {
     return known;
 }
 
+// What the client's texts mean is known again, unless temporary objects have a part in it.
+static void know_context(struct session *s) {
+    if (!(s->pins & 1u << PIN_INDEX_TEMP)) s->context = 0;
+}
+
 void session_touched_ready(struct session *s, char tx_status) {
     // What failed, or may yet be undone, may leave defaults behind.
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
-    if (!s->touched && tx_status == PROTO_TX_IDLE) s->context = 0; // SET LOCAL is over
+    if (!s->touched && tx_status == PROTO_TX_IDLE) know_context(s); // SET LOCAL is over
 }
 
 // Reading back.
@@ -216,7 +221,7 @@ void session_settings_read(struct session *s) {
     buf_release(&pairs);
     response_start(&s->response, false);
     session_forget_touched(s);
-    s->context = 0;
+    know_context(s);
     session_configure(s);
     if (s->server->settings != s->settings)
         session_put_settings(s, true, "");

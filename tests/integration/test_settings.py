@@ -306,3 +306,27 @@ def test_lost_with_what_was_set(few, cluster):
             conn.execute("select 1")
         conn.execute("rollback")
         assert show(conn, "work_mem") == "9MB"
+
+
+def test_temporary_table_in_the_place_of_another(few, cluster):
+    """A text prepared before and after a temporary table takes another's name."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create table if not exists hidden (v) as select 1")
+    cluster.caught_up()
+
+    async def run():
+        a, b = [await asyncpg.connect(**few.asyncpg_params()) for _ in range(2)]
+        for conn in (a, b):
+            async with conn.transaction():
+                assert await conn.fetchval("select v from hidden") == 1
+        await a.execute("create temp table hidden (v) as select 'text'::text")
+        await a.reload_schema_state()
+        c = await a.prepare("select v from hidden")
+        assert await c.fetchval() == "text"
+        for _ in range(3):
+            async with b.transaction():
+                assert await b.fetchval("select v from hidden") == 1
+        await a.close()
+        await b.close()
+
+    asyncio.run(run())
