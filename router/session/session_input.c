@@ -15,7 +15,7 @@
 // Facts whose effect on the session is known only when the server has answered.
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
 // Those of texts that change settings.
-enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL };
+enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
 #define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.

@@ -21,7 +21,23 @@ enum { SETTINGS_BYTES_MAX = 64 * 1024 };
 struct touched {
     struct setting_names names;
     struct buf rows; // DataRow messages, while reading
+    bool anything;   // DO or CALL: it may have left anything behind
     bool reading;    // the query has been sent
+};
+
+// What else a session may hold, each by the name of its pin: whether there is any.
+static const struct {
+    enum pin_index pin;
+    const char *from;
+} states[] = {
+    {PIN_INDEX_TEMP, "pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
+    {PIN_INDEX_TEMP, "pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
+    {PIN_INDEX_TEMP, "pg_catalog.pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
+    {PIN_INDEX_PREPARED, "pg_catalog.pg_prepared_statements WHERE from_sql"},
+    {PIN_INDEX_HOLD_CURSOR, "pg_catalog.pg_cursors WHERE is_holdable"},
+    {PIN_INDEX_LISTEN, "pg_catalog.pg_listening_channels()"},
+    {PIN_INDEX_ADVISORY_LOCK, "pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND "
+                              "pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"},
 };
 
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
@@ -62,7 +78,8 @@ static bool any_has_meaning(struct span names) {
 }
 
 static void add_touched(struct session *s, const struct setting_names *n) {
-    if (!buf_len(&n->names)) return;
+    bool anything = (s->request.verdict.facts & FACT_CALL) != 0;
+    if (!buf_len(&n->names) && !anything) return;
     if (!s->touched) {
         s->touched = mem_new(struct touched);
         setting_names_init(&s->touched->names);
@@ -70,6 +87,7 @@ static void add_touched(struct session *s, const struct setting_names *n) {
     }
     buf_put_span(&s->touched->names.names, buf_span(&n->names));
     s->touched->names.restores |= n->restores;
+    s->touched->anything |= anything;
 }
 
 bool session_touch(struct session *s, struct span unit) {
@@ -83,7 +101,7 @@ bool session_touch(struct session *s, struct span unit) {
         n.unknown = true;
     else
         setting_names_add(&n, sql);
-    if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL)) {
+    if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL)) {
         settings_put_names(s->settings, &n.names);
         settings_put_names(s->startup, &n.names);
         n.restores = true;
@@ -109,13 +127,33 @@ void session_touched_ready(struct session *s, char tx_status) {
 
 // Reading back.
 
+// Rows of all that the session has set and the server shows, and of (NULL, pin) for each state there is.
+static void put_anything_sql(struct buf *sql) {
+    buf_printf(sql,
+               "%sSELECT pg_catalog.lower(name),pg_catalog.current_setting(name,true),true FROM pg_catalog.pg_settings "
+               "WHERE source OPERATOR(pg_catalog.=) 'session'",
+               buf_len(sql) ? " UNION ALL " : "");
+    for (size_t i = 0; i < countof(states); i++)
+        buf_printf(sql, " UNION ALL SELECT NULL,'%s',true WHERE EXISTS(SELECT FROM %s)", pin_str(states[i].pin),
+                   states[i].from);
+}
+
 void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
-    settings_read_sql(buf_span(&s->touched->names.names), s->touched->names.restores, &sql);
+    struct span names = buf_span(&s->touched->names.names);
+    if (names.len) settings_read_sql(names, s->touched->names.restores, &sql);
+    if (s->touched->anything) put_anything_sql(&sql);
     s->touched->reading = true;
     session_ask_server(s, buf_span(&sql));
     s->response.capture = &s->touched->rows;
     buf_release(&sql);
+}
+
+// What cannot be carried to another connection: the client keeps this one.
+static void keep_connection(struct session *s, enum pin_index why) {
+    if (!s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
+    s->pins |= 1u << why;
+    s->held = s->server;
 }
 
 // One value of a DataRow; false when it is NULL.
@@ -147,12 +185,24 @@ static bool encodings_agree(const struct server *sv) {
     return client && server && strcmp(client, server) == 0;
 }
 
-// A row of settings_read_sql. False when it cannot be carried to another connection.
-static bool take_row(const struct session *s, struct span row, struct buf *unset, struct buf *pairs) {
+// State that was found there keeps the client with it.
+static void take_state(struct session *s, struct span name) {
+    for (size_t i = 0; i < countof(states); i++) {
+        if (!span_is(name, pin_str(states[i].pin))) continue;
+        keep_connection(s, states[i].pin);
+        if (states[i].pin == PIN_INDEX_LISTEN) s->response.notifications = true;
+        return;
+    }
+}
+
+// False when what the row tells of cannot be carried to another connection.
+static bool take_row(struct session *s, struct span row, struct buf *unset, struct buf *pairs) {
     struct cursor c = cursor_of(row);
     struct span name, value, set;
-    if (cursor_u16(&c) != 3 || !next_column(&c, &name)) return false;
-    bool is_set = next_column(&c, &value);
+    if (cursor_u16(&c) != 3) return false;
+    bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
+    if (state) take_state(s, value);
+    if (state) return true;
     is_set = next_column(&c, &set) && span_is(set, "t") && is_set;
     if (c.bad) return false;
     if (!is_set || is_default(s, name, value)) {
@@ -167,7 +217,7 @@ static bool take_row(const struct session *s, struct span row, struct buf *unset
     return is_ascii(value) || encodings_agree(s->server);
 }
 
-static bool take_rows(const struct session *s, struct buf *unset, struct buf *pairs) {
+static bool take_rows(struct session *s, struct buf *unset, struct buf *pairs) {
     struct span rows = buf_span(&s->touched->rows);
     struct frame frame;
     if (s->touched->rows.failed || s->touched->names.names.failed || s->response.settings_failed) return false;
@@ -204,19 +254,12 @@ static void adopt(struct session *s, struct span unset, struct span pairs) {
     buf_release(&again);
 }
 
-// What was set cannot be carried to another connection: the client keeps this one.
-static void keep_connection(struct session *s) {
-    if (!s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
-    s->pins |= 1u << PIN_INDEX_SET;
-    s->held = s->server;
-}
-
 void session_settings_read(struct session *s) {
     struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2);
     if (take_rows(s, &unset, &pairs))
         adopt(s, buf_span(&unset), buf_span(&pairs));
     else
-        keep_connection(s);
+        keep_connection(s, PIN_INDEX_SET);
     buf_release(&unset);
     buf_release(&pairs);
     response_start(&s->response, false);

@@ -258,3 +258,39 @@ def test_replication_is_refused(router):
     with fe.Frontend(router()) as conn, pytest.raises(fe.ServerError) as caught:
         conn.login(password="app-password", replication="database")
     assert caught.value.code in ("0A000", "08P01", "28000")
+
+
+LEFT = {
+    "settings": ("do $$ begin set work_mem = '9MB'; end $$", "select current_setting('work_mem')", "9MB"),
+    "temp": ("do $$ begin create temp table left_behind as select 7 as v; end $$", "select v::text from left_behind", "7"),
+    "listen": ("do $$ begin execute 'listen left_behind'; end $$", "select pg_listening_channels()", "left_behind"),
+    "lock": ("do $$ begin perform pg_advisory_lock(77); end $$", "select pg_advisory_unlock(77)::text", "true"),
+    "procedure": ("create or replace procedure leave_table() language plpgsql as $$ begin "
+                  "create temp table left_behind as select 5 as v; commit; end $$; call leave_table()",
+                  "select v::text from left_behind", "5"),
+}
+
+
+@pytest.mark.parametrize("state", LEFT)
+def test_what_do_and_call_leave_behind(router, state):
+    """It is its client's, and nobody else's."""
+    statement, question, expected = LEFT[state]
+    endpoint = router(default_pool_size=2, workers=1)
+    with endpoint.connect() as owner, endpoint.connect() as other:
+        for sql in statement.split("; call"):
+            owner.execute(sql if sql.startswith(("do", "create")) else "call" + sql)
+        for _ in range(3):
+            assert other.execute("select count(*) from pg_class").fetchone()
+            with contextlib.suppress(psycopg.Error):
+                assert other.execute(question).fetchone() != (expected,)
+        assert owner.execute(question).fetchone() == (expected,)
+
+
+def test_do_that_leaves_nothing_pins_nobody(router):
+    endpoint = router(default_pool_size=2, workers=1)
+    with endpoint.connect() as conn:
+        for _ in range(3):
+            conn.execute("do $$ begin perform 1; end $$")
+            conn.execute("do $$ begin set work_mem = '9MB'; reset work_mem; end $$")
+            conn.execute("select 1")
+            assert endpoint.metric("pgsteer_clients_pinned") == 0
