@@ -23,7 +23,7 @@ def arguments():
     parser.add_argument("--peers", help=f"of {','.join(peers.KINDS)}")
     parser.add_argument("--scenarios", help="names with commas between; select-simple-* is all that begin so")
     parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; 2 when quick)")
-    parser.add_argument("--seconds", type=float, help="seconds of each measurement (5; 1 when quick)")
+    parser.add_argument("--seconds", type=float, help="seconds of each measurement (5; 0.8 when quick)")
     parser.add_argument("--scale-factor", type=int, default=20, help="pgbench's scale")
     parser.add_argument("--output", help="folder for results (docs/benchmarks; build/benchmarks unless everything is run)")
     parser.add_argument("--list", action="store_true", help="the scenarios and peers there are")
@@ -36,7 +36,7 @@ def settle(args):
     args.output = os.path.abspath(args.output or os.path.join(ROOT, "docs" if complete else "build", "benchmarks"))
     args.sections = [] if args.report else args.sections or (["load"] if args.quick or args.scenarios else list(SECTIONS))
     args.rounds = args.rounds or (2 if args.quick else 5)
-    args.seconds = args.seconds or (1.0 if args.quick else 5.0)
+    args.seconds = args.seconds or (0.8 if args.quick else 5.0)
     args.peers = args.peers.split(",") if args.peers else peers.available()
     unknown = set(args.peers) - set(peers.KINDS)
     if unknown:
