@@ -19,10 +19,11 @@ def arguments():
     for section in SECTIONS:
         parser.add_argument(f"--{section}", dest="sections", action="append_const", const=section,
                             help="only this section; several may be named")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the page from what is in the folder")
     parser.add_argument("--peers", help=f"of {','.join(peers.KINDS)}")
     parser.add_argument("--scenarios", help="names with commas between; select-simple-* is all that begin so")
     parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; 2 when quick)")
-    parser.add_argument("--seconds", type=float, help="seconds of each measurement (5; 1 when quick)")
+    parser.add_argument("--seconds", type=float, help="seconds of each measurement (5; 0.8 when quick)")
     parser.add_argument("--scale-factor", type=int, default=20, help="pgbench's scale")
     parser.add_argument("--output", help="folder for results (docs/benchmarks; build/benchmarks unless everything is run)")
     parser.add_argument("--list", action="store_true", help="the scenarios and peers there are")
@@ -31,11 +32,11 @@ def arguments():
 
 def settle(args):
     """Fills in what was not said."""
-    complete = not (args.quick or args.sections or args.peers or args.scenarios)
+    complete = not (args.quick or args.sections or args.report or args.peers or args.scenarios)
     args.output = os.path.abspath(args.output or os.path.join(ROOT, "docs" if complete else "build", "benchmarks"))
-    args.sections = args.sections or (["load"] if args.quick or args.scenarios else list(SECTIONS))
+    args.sections = [] if args.report else args.sections or (["load"] if args.quick or args.scenarios else list(SECTIONS))
     args.rounds = args.rounds or (2 if args.quick else 5)
-    args.seconds = args.seconds or (1.0 if args.quick else 5.0)
+    args.seconds = args.seconds or (0.8 if args.quick else 5.0)
     args.peers = args.peers.split(",") if args.peers else peers.available()
     unknown = set(args.peers) - set(peers.KINDS)
     if unknown:

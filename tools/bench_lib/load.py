@@ -29,7 +29,7 @@ class LoadFailed(RuntimeError):
 def warm(peer, arguments, clients):
     """A few transactions of each client, so that the connections to the servers are open. Returns how many seconds the
     logins took: pgbench counts them as part of its time."""
-    command = ["pgbench", "-n", "-c", str(clients), "-j", str(min(clients, 2)), "-t", "10", *arguments]
+    command = ["pgbench", "-n", "-c", str(clients), "-j", str(min(clients, 2)), "-t", "5", *arguments]
     done = subprocess.run(command, env=peer.env(), capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0 or "aborted" in done.stderr:
         raise LoadFailed(f"{' '.join(command)} through {peer.name}:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}\n"

@@ -86,7 +86,7 @@ def facts():
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": output("git", "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else ""),
-        "cpu": cpu_model(), "cores": os.cpu_count(), "kernel": os.uname().release,
+        "cpu": cpu_model(), "cores": os.cpu_count(), "kernel": os.uname().release.partition("-")[0],
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "load_before": os.getloadavg()[0], "versions": versions(),
     }

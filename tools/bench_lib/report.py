@@ -25,7 +25,7 @@ def write(folder):
             "How these were measured, and how to measure them again: [benchmarks.md](../benchmarks.md).", ""]
     for name in SECTIONS:
         if name in found:
-            text += WRITERS[name](found[name], folder) + [origin(found[name]["meta"]), ""]
+            text += WRITERS[name](found[name], folder) + [origin(name, found[name]["meta"]), ""]
     text += ["## Targets", "", "Ratios are medians over the rounds of pgsteer divided by the other in the same round.", "",
              *table(["target", "limit", "measured", ""], [t.row() for t in targets.all_of(found)]), ""]
     path = os.path.join(folder, "results.md")
@@ -41,11 +41,12 @@ def read(path):
         return json.load(f)
 
 
-def origin(meta):
+def origin(section, meta):
+    taken = f"{meta['rounds']} round{'s' if meta['rounds'] > 1 else ''} of {meta['seconds']:g} s" \
+        f"{', a quick run' if meta['quick'] else ''}; " if section in ("load", "memory", "scale") else ""
     versions = "; ".join(f"{name}: {text}" for name, text in meta["versions"].items())
     return (f"*{meta['date']}, commit {meta['commit']}; {meta['cpu']}, {meta['cores']} cores, {meta['memory_gib']} GiB, "
-            f"Linux {meta['kernel']}, load {meta['load_before']:.1f} before; {meta['rounds']} rounds of "
-            f"{meta['seconds']:g} s{', a quick run' if meta['quick'] else ''}; {versions}*")
+            f"Linux {meta['kernel']}, load {meta['load_before']:.1f} before; {taken}{versions}*")
 
 
 def table(heads, rows):

@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import time
 
 from pgcluster import await_exit
 
@@ -12,7 +11,7 @@ from .peers import KINDS, Setup
 from .section_instructions import SCENARIOS
 from .stage import Stage
 
-CLIENTS, SECONDS = 16, 2
+CLIENTS, SECONDS = 16, 3
 
 
 def count(peer, arguments, account_file):
@@ -21,8 +20,7 @@ def count(peer, arguments, account_file):
     command = ["strace", "-c", "-f", "-U", "name,calls", "-o", account_file]
     for pid in peer.pids():
         command += ["-p", str(pid)]
-    tracer = Tracer(command, account_file)
-    found = load.pgbench(peer, arguments, CLIENTS, SECONDS, login_seconds, around=tracer)
+    found = load.pgbench(peer, arguments, CLIENTS, SECONDS, login_seconds, around=Tracer(command))
     with open(account_file, encoding="ascii") as f:
         calls = dict((name, int(number)) for name, number in re.findall(r"^(\w+)\s+(\d+)$", f.read(), re.M))
     calls.pop("total", None)
@@ -33,13 +31,12 @@ def count(peer, arguments, account_file):
 class Tracer:
     """strace for the length of the window."""
 
-    def __init__(self, command, _):
+    def __init__(self, command):
         self._command = command
 
     def __enter__(self):
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self._process.stderr.readline()  # "Process ... attached"
-        time.sleep(0.1)
+        self._process.stderr.readline()  # "Process ... attached with 3 threads"
 
     def __exit__(self, *_):
         self._process.send_signal(signal.SIGINT)

@@ -80,8 +80,8 @@ def of_classify(found):
 
 def of_syscalls(found):
     simple = (found or {}).get("peers", {}).get("pgsteer", {}).get("simple", {})
-    value = sum(n for name, n in simple.items() if not name.startswith("epoll")) if simple else None
-    yield Target("system calls per transaction, simple, without epoll's", value, 4)
+    calls = sum(n for name, n in simple.items() if not name.startswith("epoll"))
+    yield Target("system calls per transaction, simple, without epoll's", round(calls, 1) if simple else None, 4)
 
 
 def of_scale(scale):
