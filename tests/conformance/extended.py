@@ -83,15 +83,17 @@ def copy_data(statement, text, at):
     return text[at:end], end + 3
 
 
-def run(text, way):
-    """The whole session as text."""
+def run(name, text, way):
+    """The whole session as text. A comment makes the statements the file's own: what an earlier one has left prepared on a
+    server is not met again."""
     lines = []
     with fe.Frontend(way, timeout=30) as conn:
         way.login(conn, client_encoding="UTF8")
         for number, (statement, data) in enumerate(split(text)):
             lines.append(f"> {statement}")
             try:
-                lines += [show(m) for m in settled(exchange(conn, statement, data, f"s{number}" if number % 2 else ""))]
+                found = exchange(conn, f"/* {name} */ {statement}", data, f"s{number}" if number % 2 else "")
+                lines += [show(m) for m in settled(found)]
             except (fe.Closed, TimeoutError) as error:
                 return "\n".join([*lines, f"{type(error).__name__}\n"])
     return "\n".join(lines) + "\n"
@@ -119,7 +121,7 @@ def settled(messages):
     if at is None:
         return messages
     start = max((n for n in range(at) if messages[n].type == "Z"), default=-1) + 1
-    return [m for n, m in enumerate(messages) if not (start <= n < at and m.type in "1t")]
+    return [m for n, m in enumerate(messages) if not (start <= n < at and m.type in "1tn")]
 
 
 def show(message):

@@ -42,7 +42,7 @@ def psql(name, way):
 
 def messages(name, way):
     """What the extended protocol's runner prints of a file."""
-    return extended.run(text_of(name), way)
+    return extended.run(name, text_of(name), way)
 
 
 @pytest.fixture(scope="module")
