@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: ISC
+"""Random messages get the same answers through the router (transaction mode) as directly: see protocol_diff.py.
+
+`--sequences N` says how many, `--seed N` which: the seed is printed, and one that failed finds the same again. The server
+connections of the router are used by one sequence after the other, so that what one leaves behind shows in another.
+"""
+import os
+import random
+
+import pytest
+
+import frontend as fe
+import protocol_diff
+
+DATABASE = USER = "conf"
+REPORTED_MAX = 5
+
+
+@pytest.fixture(scope="module")
+def sides(database, module_router):
+    """Two functions that make a logged-in connection: directly, and through a router."""
+    with database.primary.connect(DATABASE) as conn:
+        for schema in ("fuzz_direct", "fuzz_router"):
+            conn.execute(f"drop schema if exists {schema} cascade")
+            conn.execute(f"create schema {schema} create table t (id int primary key, v text)")
+            conn.execute(f"alter schema {schema} owner to {USER}")
+    database.caught_up()
+    endpoint = module_router(auth={USER: "conf-password"}, auth_type="trust", workers=1, default_pool_size=2)
+    direct_path = os.path.join(database.sockets, f".s.PGSQL.{database.primary.port}")
+    router_path = os.path.join(endpoint.socket_dir, f".s.PGSQL.{endpoint.port}")
+
+    def connect(path, schema):
+        return fe.Frontend(None, timeout=10, path=path).login(USER, DATABASE, search_path=schema)
+
+    yield (lambda: connect(direct_path, "fuzz_direct")), (lambda: connect(router_path, "fuzz_router"))
+    with database.primary.connect(DATABASE) as conn:
+        for schema in ("fuzz_direct", "fuzz_router"):
+            conn.execute(f"drop schema {schema} cascade")
+
+
+@pytest.mark.timeout(0)
+def test_random_sequences(request, sides):
+    seed = request.config.getoption("--seed")
+    seed = random.randrange(10**9) if seed is None else seed
+    count = request.config.getoption("--sequences")
+    print(f"protocol_diff: --seed {seed} --sequences {count}")
+    direct, router = sides
+    maker, failures = protocol_diff.Maker(seed), []
+    for number in range(count):
+        rounds = maker.sequence()
+        expected, got = protocol_diff.run(rounds, direct), protocol_diff.run(rounds, router)
+        if expected != got:
+            failures.append(f"sequence {number}\n" + smallest(rounds, expected, got, direct, router))
+            if len(failures) == REPORTED_MAX:
+                break
+    assert not failures, f"--seed {seed}\n" + "\n\n".join(failures)
+
+
+def smallest(rounds, expected, got, direct, router):
+    def differs(candidate):
+        return protocol_diff.run(candidate, direct) != protocol_diff.run(candidate, router)
+
+    reduced = protocol_diff.shrink(rounds, differs)
+    a, b = protocol_diff.run(reduced, direct), protocol_diff.run(reduced, router)
+    if a == b:  # it depends on what went before
+        reduced, a, b = rounds, expected, got
+    return protocol_diff.report(reduced, a, b)
