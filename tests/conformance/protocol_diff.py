@@ -8,6 +8,7 @@ that a sequence can be made again; one that differs is made smaller before it is
 Both sides have a table `t` of their own in a schema of their own, filled anew by the first round: what a client reads of
 others may be older through the router, what it reads of its own may not.
 """
+import itertools
 import random
 import struct
 from collections import namedtuple
@@ -73,26 +74,33 @@ COPY_AHEAD = (fe.parse("copy t from stdin") + fe.bind() + fe.execute() + fe.copy
 
 
 def sequence(*rounds):
-    """Rounds of (bytes, number of ReadyForQuery)."""
+    """A connection's rounds, each of (bytes, number of ReadyForQuery)."""
     return [Round([Item(FILL, fe.query(FILL), 1)])] + [Round([Item(repr(data), data, ready)]) for data, ready in rounds]
 
 
+# By name: the connections to make one after the other.
 KNOWN = {
     # COPY FROM by the extended protocol with its data sent ahead, behind a unit that is not answered yet: the connection is
     # lost ("unexpected message 'Z'"), or nothing is answered.
-    "copy_ahead": sequence((fe.query("insert into t values (77, 'x')") + COPY_AHEAD, 2)),
+    "copy_ahead": [sequence((fe.query("insert into t values (77, 'x')") + COPY_AHEAD, 2))],
     # An Execute of any portal runs a DEALLOCATE that was parsed before it, bound or not; docs/routing.md: split over two
     # batches it is refused.
-    "deallocate": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
-                           (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1)),
-    # PostgreSQL forgets the unnamed statement at the next Query.
-    "unnamed": sequence((fe.parse("select 1") + fe.SYNC, 1), (fe.query("select 2"), 1),
-                        (fe.bind() + fe.execute() + fe.SYNC, 1)),
-    # DEALLOCATE ALL forgets the statement, too, that it was parsed as.
-    "deallocate_all": sequence((fe.parse("deallocate all", "s1") + fe.bind("s1") + fe.execute() + fe.SYNC, 1),
-                               (fe.bind("s1") + fe.SYNC, 1)),
+    "deallocate": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
+                            (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1))],
+    # A Query forgets the unnamed statement. Sent ahead behind a batch that fails, it does not: the statement is back.
+    "unnamed": [sequence((fe.parse("select 1") + fe.execute("missing") + fe.SYNC + fe.query("select 2"), 2),
+                         (fe.bind() + fe.SYNC, 1))],
+    # The wrong number of parameters for the unnamed statement of an earlier batch: 08P01 with the text of 26000.
+    "unnamed_count": [sequence((fe.parse("select $1::int") + fe.SYNC, 1), (fe.bind() + fe.SYNC, 1))],
+    # A variable that another client has set for a transaction is there (and empty) rather than unknown.
+    "placeholder": [sequence((fe.query("select set_config('my.b', 'x', true)"), 1)),
+                    sequence((fe.query("select current_setting('my.b', true), txid_current() > 0"), 1))],
+    # DEALLOCATE ALL has happened, too, when its batch fails afterwards.
+    "deallocate_all": [sequence((fe.parse("deallocate all", "s1") + fe.bind("s1") + fe.execute() + fe.execute("missing") +
+                                 fe.SYNC, 1),
+                                (fe.bind("s1") + fe.SYNC, 1))],
     # RESET of a parameter of the start-up packet gives the server's default.
-    "reset": sequence((fe.query("reset search_path"), 1), (fe.query("select count(*) from t"), 1)),
+    "reset": [sequence((fe.query("reset search_path"), 1), (fe.query("select count(*) from t"), 1))],
 }
 # What ends the router altogether, in a bug(). Maker keeps from it as well.
 CRASHES = {
@@ -131,7 +139,7 @@ class Maker:
             return [Item("FunctionCall", fe.function_call(177, [struct.pack("!i", 1), struct.pack("!i", 2)]), 1)]
         if pick < 0.3:
             return [query(self.random.choice(TEXTS))]
-        return [query(self.random.choice(POOL)[0])]
+        return [query(self.statement()[0])]
 
     def batch(self):
         items = []
@@ -161,7 +169,8 @@ class Maker:
         while True:
             found = self.random.choice(POOL)
             if not (found[0] == "deallocate s1" and "deallocate" in KNOWN or
-                    found[0] == "deallocate all" and "deallocate_all" in KNOWN):
+                    found[0] == "deallocate all" and "deallocate_all" in KNOWN or
+                    "'my.a', 'z'" in found[0] and "placeholder" in KNOWN):
                 return found
 
     def any_message(self):
@@ -324,6 +333,15 @@ def normal(lines):
                 found.pop()
         found.append(line)
     return found
+
+
+def first(expected, got):
+    """The first two lines that differ, or None."""
+    for a, b in itertools.zip_longest(expected, got, fillvalue=[]):
+        for pair in itertools.zip_longest(a, b, fillvalue="(nothing)"):
+            if pair[0] != pair[1]:
+                return pair
+    return None
 
 
 def shrink(rounds, differs, limit=300):
