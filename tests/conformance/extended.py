@@ -106,7 +106,7 @@ def exchange(conn, statement, data, name):
     while not found or found[-1].type != "Z":
         found.append(conn.receive())
         if found[-1].type == "G":
-            conn.send((fe.copy_data(data) if data is not None else b"") + fe.COPY_DONE + fe.SYNC)
+            conn.send((fe.copy_data(data.encode()) if data is not None else b"") + fe.COPY_DONE + fe.SYNC)
     if name:
         conn.send(fe.close("S", name) + fe.SYNC)
         found += conn.until("Z")
