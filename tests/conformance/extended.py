@@ -8,6 +8,7 @@ import struct
 
 import frontend as fe
 
+REPEATED = ("literals", "replan")
 USER_OID = 16384  # what was made after initdb has another one in every run
 
 
@@ -84,15 +85,16 @@ def copy_data(statement, text, at):
 
 
 def run(name, text, way):
-    """The whole session as text. A comment makes the statements the file's own: what an earlier one has left prepared on a
-    server is not met again."""
+    """The whole session as text. A comment makes each statement one of its own, so that nothing prepared earlier is met
+    again; but for the files that are about just that."""
     lines = []
     with fe.Frontend(way, timeout=30) as conn:
         way.login(conn, client_encoding="UTF8")
         for number, (statement, data) in enumerate(split(text)):
             lines.append(f"> {statement}")
             try:
-                found = exchange(conn, f"/* {name} */ {statement}", data, f"s{number}" if number % 2 else "")
+                mark = f"/* {name} */" if name in REPEATED else f"/* {name} {number:3} */"
+                found = exchange(conn, f"{mark} {statement}", data, f"s{number}" if number % 2 else "")
                 lines += [show(m) for m in settled(found)]
             except (fe.Closed, TimeoutError) as error:
                 return "\n".join([*lines, f"{type(error).__name__}\n"])

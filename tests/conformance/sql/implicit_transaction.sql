@@ -14,7 +14,6 @@ declare c cursor for select 1\; fetch c;
 set transaction isolation level serializable\; show transaction_isolation;
 set local work_mem = '5MB'\; show work_mem;
 begin isolation level serializable\; show transaction_isolation\; commit\; show transaction_isolation;
-insert into i values (8)\; prepare transaction 'nothing';
 select pg_advisory_xact_lock(5)\; select pg_try_advisory_xact_lock(5);
 select 1 as a\; select 2 as b where false\; update i set v = v\; table i limit 1;
 create table j (v int)\; insert into j values (1)\; select 1/0;
