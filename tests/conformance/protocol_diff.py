@@ -37,7 +37,7 @@ ERRORS = [("select 1/0", 0), ("selec", 0), ("table missing", 0), ("select 'x'::i
 BLOCKS = [(s, 0) for s in (
     "begin", "begin", "begin isolation level serializable", "begin read only", "start transaction", "commit", "commit",
     "rollback", "rollback", "end", "savepoint a", "savepoint a", "rollback to a", "release a", "commit and chain",
-    "rollback and chain", "set transaction isolation level repeatable read", "prepare transaction ''")]
+    "rollback and chain", "set transaction isolation level repeatable read")]
 SESSION = [(s, 0) for s in (
     "set work_mem = '5MB'", "set local work_mem = '6MB'", "reset work_mem", "show work_mem", "set my.a = 'x'", "show my.a",
     "select set_config('my.a', 'y', false)", "select set_config('my.a', 'z', true)",
@@ -87,8 +87,8 @@ KNOWN = {
     # batches it is refused.
     "deallocate": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
                             (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1))],
-    # A Query forgets the unnamed statement. Sent ahead behind a batch that fails, it does not: the statement is back.
-    "unnamed": [sequence((fe.parse("select 1") + fe.execute("missing") + fe.SYNC + fe.query("select 2"), 2),
+    # A Query forgets the unnamed statement. Sent ahead behind a batch that fails before it closes that, it does not.
+    "unnamed": [sequence((fe.parse("select 1") + fe.execute("missing") + fe.close("S") + fe.SYNC + fe.query("select 2"), 2),
                          (fe.bind() + fe.SYNC, 1))],
     # The wrong number of parameters for the unnamed statement of an earlier batch: 08P01 with the text of 26000.
     "unnamed_count": [sequence((fe.parse("select $1::int") + fe.SYNC, 1), (fe.bind() + fe.SYNC, 1))],
