@@ -52,7 +52,7 @@ SESSION = [(s, 0) for s in (
     "listen l", "notify l, 'said'", "unlisten *", "select pg_advisory_lock(99)", "select pg_advisory_unlock(99)",
     "select pg_advisory_xact_lock(98)", "do $$ begin raise notice 'noted'; end $$", "lock table t in share mode",
     "deallocate s1", "deallocate all", "discard all")]
-COPIES = [(s, 0) for s in ("copy t to stdout", "copy (select 1 union all select 2) to stdout", "copy missing to stdout",
+COPIES = [(s, 0) for s in ("copy (table t order by id) to stdout", "copy (select 1 union all select 2) to stdout", "copy missing to stdout",
                            "copy (select 1/(id - 3) from t order by id) to stdout")]
 COPIES_IN = ["copy t from stdin", "copy t (id) from stdin", "copy missing from stdin", "copy t from stdin with (format csv)"]
 TEXTS = ["select 1; select 2", "insert into t values (20, 'm'); select v from t where id = 20", "begin; select 1",
@@ -60,7 +60,7 @@ TEXTS = ["select 1; select 2", "insert into t values (20, 'm'); select v from t 
          "begin; insert into t values (22, 'm'); commit; select 1/0", ";", "", " -- nothing", "select 1;; select 2",
          "set work_mem = '7MB'; show work_mem", "savepoint a; select 1", "commit; begin; select 1", "rollback; select 1",
          "select 1; begin", "select 1; selec", "set local work_mem = '8MB'; show work_mem",
-         "begin; declare c cursor for select id from t order by id; fetch 1 c", "copy t to stdout; select 1"]
+         "begin; declare c cursor for select id from t order by id; fetch 1 c", "copy (table t order by id) to stdout; select 1"]
 TEXTS_PARSED = [("select 1; select 2", 0), ("", 0), (";", 0)]
 DATA = [b"30\tx\n", b"30\tx\n31\ty\n", b"not a number\tx\n", b"1\tagain\n", b"32\n", b"33,z\n", b""]
 SESSION.remove(("discard all", 0))  # stands alone: see round()
