@@ -6,7 +6,8 @@
     router        makes a router in front of `cluster` with a config of the test's own; see harness.router
     table         a new table of the test's own on the primary, already on the replicas
 
-Options: --direct runs the tests that can straight against PostgreSQL; --full takes the long form of the load tests.
+Options: --direct runs the tests that can straight against PostgreSQL; --full takes the long form of the load tests;
+--sequences and --seed are for tests/conformance.
 PGSTEER_BIN names the program under test.
 """
 import os
@@ -30,6 +31,9 @@ def pytest_addoption(parser):
     parser.addoption("--direct", action="store_true", help="no router: straight to the primary")
     parser.addoption("--full", action="store_true", default=os.environ.get("PGSTEER_FULL") == "1",
                      help="the long form of the load tests (also PGSTEER_FULL=1)")
+    parser.addoption("--sequences", type=int, default=int(os.environ.get("PGSTEER_SEQUENCES", "2000")),
+                     help="how many random sequences of messages tests/conformance tries (also PGSTEER_SEQUENCES)")
+    parser.addoption("--seed", type=int, help="the seed of those sequences; a new one unless given")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PARTS = ["unit", "wire", "integration"]
+PARTS = ["unit", "wire", "integration", "conformance"]
 
 
 class Results:
@@ -99,10 +99,10 @@ def pytest(results, folder, part, preset, args, extra):
 
 
 def real(results, folder, part, args, extra):
-    """Wire or integration tests. A sanitizer's own memory and slowness hide the program's: what measures either runs on
+    """Wire, integration or conformance tests. A sanitizer's own memory and slowness hide the program's: what measures either runs on
     the plain build as well."""
     pytest(results, folder, part, args.build, args, extra)
-    if args.build == "asan" and not extra:
+    if args.build == "asan" and part != "conformance" and not extra:
         pytest(results, folder, part, "debug", args, ["-m", "memory or speed"])
 
 

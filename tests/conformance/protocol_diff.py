@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: ISC
+"""Random sequences of messages, sent to PostgreSQL and to the router, and their answers compared message by message.
+
+A sequence is one connection's life: rounds of messages, each sent at once and answered to the end before the next, and
+perhaps a wild last one that needs no order at all. Everything comes from one random number, so
+that a sequence can be made again; one that differs is made smaller before it is reported.
+
+Both sides have a table `t` of their own in a schema of their own, filled anew by the first round: what a client reads of
+others may be older through the router, what it reads of its own may not.
+"""
+import itertools
+import random
+import struct
+from collections import namedtuple
+
+import frontend as fe
+
+# One message, or several that belong together. `ready`: how many ReadyForQuery it brings. `copies`: it may ask for data.
+Item = namedtuple("Item", "label data ready copies", defaults=(0, False))
+# `answer` is sent when the server asks for data; None when the data are sent ahead of the question.
+Round = namedtuple("Round", "items answer wild", defaults=(b"", False))
+
+END = "that_is_all"
+FILL = "delete from t; insert into t select g, 'v' || g from generate_series(1, 5) g"
+
+# (statement, number of parameters)
+READS = [("select id, v from t order by id", 0), ("select count(*) from t", 0), ("select v from t where id = $1", 1),
+         ("select $1::int + $2::int", 2), ("select g from generate_series(1, 5) g", 0), ("values (1, 'a'), (2, null)", 0),
+         ("select 1 where false", 0), ("explain (costs off) select 1", 0), ("select", 0),
+         ("select v from t order by id for update", 0)]
+WRITES = [("insert into t values ($1, 'p')", 1), ("insert into t values (10, 'ten')", 0),
+          ("insert into t values (11, $1) on conflict (id) do update set v = excluded.v returning *", 1),
+          ("update t set v = v || 'u' where id < 3", 0), ("delete from t where id = $1 returning v", 1),
+          ("with d as (delete from t where id = 4 returning id) select * from d", 0)]
+ERRORS = [("select 1/0", 0), ("selec", 0), ("table missing", 0), ("select 'x'::int", 0), ("select $1::int", 1),
+          ("insert into t values (1, 'again')", 0), ("select 1/(id - 3) from t order by id", 0)]
+BLOCKS = [(s, 0) for s in (
+    "begin", "begin", "begin isolation level serializable", "begin read only", "start transaction", "commit", "commit",
+    "rollback", "rollback", "end", "savepoint a", "savepoint a", "rollback to a", "release a", "commit and chain",
+    "rollback and chain", "set transaction isolation level repeatable read")]
+SESSION = [(s, 0) for s in (
+    "set work_mem = '5MB'", "set local work_mem = '6MB'", "reset work_mem", "show work_mem", "set my.a = 'x'", "show my.a",
+    "select set_config('my.a', 'y', false)", "select set_config('my.a', 'z', true)",
+    "select current_setting('my.a', true)", "set application_name = 'fuzz'", "set datestyle = 'german'",
+    "reset datestyle", "set time zone 'Asia/Tokyo'", "set role pg_monitor", "reset role", "select current_user",
+    "set client_min_messages = error", "set nonsense = 1", "discard plans", "discard temp",
+    "create temp table if not exists tt as select 1 as x", "select * from pg_temp.tt", "drop table if exists pg_temp.tt",
+    "create temp table od (x int) on commit drop", "select count(*) from pg_temp.od",
+    "prepare q as select count(*) from t", "execute q", "deallocate q", "prepare q (int) as select $1", "execute q(5)",
+    "declare c cursor for select id from t order by id", "fetch 2 from c", "fetch all in c", "move 1 in c", "close c",
+    "declare h cursor with hold for select id from t order by id", "fetch 1 h", "close h", "close all",
+    "listen l", "notify l, 'said'", "unlisten *", "select pg_advisory_lock(99)", "select pg_advisory_unlock(99)",
+    "select pg_advisory_xact_lock(98)", "do $$ begin raise notice 'noted'; end $$", "lock table t in share mode",
+    "deallocate s1", "deallocate all", "discard all")]
+COPIES = [(s, 0) for s in ("copy (table t order by id) to stdout", "copy (select 1 union all select 2) to stdout", "copy missing to stdout",
+                           "copy (select 1/(id - 3) from t order by id) to stdout")]
+COPIES_IN = ["copy t from stdin", "copy t (id) from stdin", "copy missing from stdin", "copy t from stdin with (format csv)"]
+TEXTS = ["select 1; select 2", "insert into t values (20, 'm'); select v from t where id = 20", "begin; select 1",
+         "insert into t values (21, 'm'); select 1/0", "begin; delete from t; rollback", "select 1; commit; select 2",
+         "begin; insert into t values (22, 'm'); commit; select 1/0", ";", "", " -- nothing", "select 1;; select 2",
+         "set work_mem = '7MB'; show work_mem", "savepoint a; select 1", "commit; begin; select 1", "rollback; select 1",
+         "select 1; begin", "select 1; selec", "set local work_mem = '8MB'; show work_mem",
+         "begin; declare c cursor for select id from t order by id; fetch 1 c", "copy (table t order by id) to stdout; select 1"]
+TEXTS_PARSED = [("select 1; select 2", 0), ("", 0), (";", 0)]
+DATA = [b"30\tx\n", b"30\tx\n31\ty\n", b"not a number\tx\n", b"1\tagain\n", b"32\n", b"33,z\n", b""]
+SESSION.remove(("discard all", 0))  # stands alone: see round()
+POOL = READS * 4 + WRITES * 3 + ERRORS * 2 + BLOCKS * 2 + SESSION + COPIES
+NAMES, PORTALS = ["", "", "", "s1", "s2", "missing"], ["", "", "", "p1", "p2", "missing"]
+
+
+# What is known to differ and should not. Its name keeps Maker from making it; its sequence must differ still, else the
+# entry is to be removed, and Maker makes it from then on.
+COPY_AHEAD = (fe.parse("copy t from stdin") + fe.bind() + fe.execute() + fe.copy_data(b"30\tx\n") + fe.COPY_DONE + fe.SYNC)
+
+
+def sequence(*rounds):
+    """A connection's rounds, each of (bytes, number of ReadyForQuery)."""
+    return [Round([Item(FILL, fe.query(FILL), 1)])] + [Round([Item(repr(data), data, ready)]) for data, ready in rounds]
+
+
+# By name: the connections to make one after the other.
+KNOWN = {
+    # COPY FROM by the extended protocol with its data sent ahead, behind a unit that is not answered yet: the connection is
+    # lost ("unexpected message 'Z'"), or nothing is answered.
+    "copy_ahead": [sequence((fe.query("insert into t values (77, 'x')") + COPY_AHEAD, 2))],
+    # An Execute of any portal runs a DEALLOCATE that was parsed before it, bound or not; docs/routing.md: split over two
+    # batches it is refused.
+    "deallocate": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
+                            (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1))],
+    # A Query forgets the unnamed statement. Sent ahead behind a batch that fails before it closes that, it does not.
+    "unnamed": [sequence((fe.parse("select 1") + fe.execute("missing") + fe.close("S") + fe.SYNC + fe.query("select 2"), 2),
+                         (fe.bind() + fe.SYNC, 1))],
+    # The wrong number of parameters for the unnamed statement of an earlier batch: 08P01 with the text of 26000.
+    "unnamed_count": [sequence((fe.parse("select $1::int") + fe.SYNC, 1), (fe.bind() + fe.SYNC, 1))],
+    # A variable that another client has set for a transaction is there (and empty) rather than unknown.
+    "placeholder": [sequence((fe.query("select set_config('my.b', 'x', true)"), 1)),
+                    sequence((fe.query("select current_setting('my.b', true), txid_current() > 0"), 1))],
+    # DEALLOCATE ALL has happened, too, when its batch fails afterwards.
+    "deallocate_all": [sequence((fe.parse("deallocate all", "s1") + fe.bind("s1") + fe.execute() + fe.execute("missing") +
+                                 fe.SYNC, 1),
+                                (fe.bind("s1") + fe.SYNC, 1))],
+    # RESET of a parameter of the start-up packet gives the server's default.
+    "reset": [sequence((fe.query("reset search_path"), 1), (fe.query("select count(*) from t"), 1))],
+}
+# What ends the router altogether, in a bug(). Maker keeps from it as well.
+CRASHES = {
+    # An error at a Flush, and the Sync in the same segment: the next batch is taken to be where it is not.
+    "flush": sequence((fe.parse("selec") + fe.FLUSH + fe.SYNC, 1), (fe.query("select 1"), 1)),
+}
+
+
+class Maker:
+    """Makes sequences from random numbers."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.parameters = {}  # of a statement, by name
+
+    def sequence(self):
+        self.parameters = {}
+        rounds = [Round([query(FILL)])] + [self.round() for _ in range(self.random.randint(1, 7))]
+        if self.random.random() < 0.25:
+            rounds.append(self.wild())
+        return rounds
+
+    def round(self):
+        if self.random.random() < 0.02 and "reset" not in KNOWN:
+            return Round([query(self.random.choice(("discard all", "reset all", "reset search_path")))])
+        items = []
+        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
+            items += self.simple() if self.random.random() < 0.4 else self.batch()
+        if self.random.random() < 0.1:
+            return self.with_copy(items)
+        return Round(items)
+
+    def simple(self):
+        pick = self.random.random()
+        if pick < 0.03:
+            return [Item("FunctionCall", fe.function_call(177, [struct.pack("!i", 1), struct.pack("!i", 2)]), 1)]
+        if pick < 0.3:
+            return [query(self.random.choice(TEXTS))]
+        return [query(self.statement()[0])]
+
+    def batch(self):
+        items = []
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            items += self.whole() if self.random.random() < 0.65 else [self.any_message()]
+        return items + [Item("Sync", fe.SYNC, 1)]
+
+    def whole(self):
+        """What a driver sends for a statement, with or without names, a description, a limit of rows."""
+        sql, count = self.statement()
+        name, portal = self.random.choice(NAMES[:-1]), self.random.choice(PORTALS[:-1])
+        items = [self.parse(sql, count, name)]
+        if self.random.random() < 0.3:
+            items.append(Item(f"Describe S {name}", fe.describe("S", name)))
+        items.append(self.bind(name, portal, count))
+        if self.random.random() < 0.5:
+            items.append(Item(f"Describe P {portal}", fe.describe("P", portal)))
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            items.append(self.execute(portal))
+        if self.random.random() < 0.2:
+            items.append(Item(f"Close S {name}", fe.close("S", name)))
+        if self.random.random() < 0.1 and "flush" not in CRASHES:
+            items.insert(self.random.randrange(len(items) + 1), Item("Flush", fe.FLUSH))
+        return items
+
+    def statement(self):
+        while True:
+            found = self.random.choice(POOL)
+            if not (found[0] == "deallocate s1" and "deallocate" in KNOWN or
+                    found[0] == "deallocate all" and "deallocate_all" in KNOWN or
+                    "'my.a', 'z'" in found[0] and "placeholder" in KNOWN):
+                return found
+
+    def any_message(self):
+        kind = self.random.choice("PBBDDEECCHdcf")
+        name, portal = self.random.choice(NAMES), self.random.choice(PORTALS)
+        if name == "" and kind in "BD" and "unnamed" in KNOWN:
+            name = "s1"
+        # PostgreSQL 15 itself ends with a segmentation fault at an Execute of the unnamed portal of a Query that failed.
+        if portal == "" and kind in "DE":
+            portal = "p1"
+        if kind == "P":
+            sql, count = self.statement() if self.random.random() < 0.8 else self.random.choice(TEXTS_PARSED)
+            return self.parse(sql, count, name)
+        if kind == "B":
+            return self.bind(name, portal, self.parameters.get(name, 0))
+        if kind in "DC":
+            make, word = (fe.describe, "Describe") if kind == "D" else (fe.close, "Close")
+            which = self.random.choice("SP")
+            named = name if which == "S" else portal
+            return Item(f"{word} {which} {named}", make(which, named))
+        if kind == "E":
+            return self.execute(portal)
+        if kind == "H" and "flush" in CRASHES:
+            kind = "d"
+        return {"H": Item("Flush", fe.FLUSH), "d": Item("CopyData", fe.copy_data(b"40\tnoise\n")),
+                "c": Item("CopyDone", fe.COPY_DONE), "f": Item("CopyFail", fe.copy_fail("noise"))}[kind]
+
+    def parse(self, sql, count, name):
+        self.parameters[name] = count
+        types = self.random.choice(((), (), (), (0,), (23,)))
+        return Item(f"Parse {name!r} {sql!r} {types}", fe.parse(sql, name, types))
+
+    def bind(self, name, portal, count):
+        if self.random.random() < 0.08:
+            count += self.random.choice((-1, 1))
+        values = [self.random.choice((1, 3, 7, "x", None)) for _ in range(max(count, 0))]
+        results = self.random.choice(((), (), (0,), (1,)))
+        return Item(f"Bind {portal!r} of {name!r} {values} {results}", fe.bind(name, values, portal, (), results))
+
+    def execute(self, portal):
+        rows = self.random.choice((0, 0, 0, 1, 2))
+        return Item(f"Execute {portal!r} {rows}", fe.execute(portal, rows))
+
+    def with_copy(self, items):
+        """COPY FROM STDIN is the last of its round: what follows would be taken for data."""
+        sql, data = self.random.choice(COPIES_IN), self.random.choice(DATA)
+        end = fe.COPY_DONE if self.random.random() < 0.7 else fe.copy_fail("changed my mind")
+        simple = self.random.random() < 0.5
+        ahead = self.random.random() < 0.3 and (simple or "copy_ahead" not in KNOWN)
+        answer = fe.copy_data(data) + end
+        label = f"({data!r} {'CopyDone' if end == fe.COPY_DONE else 'CopyFail'}{' ahead' if ahead else ''})"
+        if simple:
+            return Round(items + [Item(f"Query {sql!r} {label}", fe.query(sql) + (answer if ahead else b""), 1, True)],
+                         b"" if ahead else answer)
+        batch = fe.parse(sql) + fe.bind() + fe.execute() + (answer if ahead else b"") + fe.SYNC
+        return Round(items + [Item(f"Parse Bind Execute Sync {sql!r} {label}", batch, 1, True)],
+                     b"" if ahead else answer + fe.SYNC)
+
+    def wild(self):
+        """No order at all."""
+        items = []
+        for _ in range(self.random.randint(1, 6)):
+            pick = self.random.random()
+            if pick < 0.4:
+                items.append(self.any_message())
+            elif pick < 0.6:
+                items += self.simple()
+            elif pick < 0.8:
+                items += self.batch()[:-1]
+            elif pick < 0.9:
+                items.append(Item("Sync", fe.SYNC, 1))
+            else:
+                items.append(self.random.choice(MALFORMED))
+        return Round(items, b"", True)
+
+
+def query(sql):
+    return Item(f"Query {sql!r}", fe.query(sql), 1)
+
+
+MALFORMED = [Item("Bind without an end", fe.message("B", b"p")), Item("Describe X", fe.message("D", b"Xs1\0")),
+             Item("Close X", fe.message("C", b"Xs1\0")), Item("Execute too short", fe.message("E", b"\0\0")),
+             Item("Parse too long", fe.message("P", b"\0select 1\0\0\0more")), Item("Sync with a body", fe.message("S", b"x")),
+             Item("an unknown type", fe.message("y", b"abc")), Item("Query without an end", fe.message("Q", b"select 1"))]
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+def run(rounds, connect):
+    """The answers to each round, shown as lines."""
+    found = []
+    with connect() as conn:
+        for part in rounds:
+            try:
+                found.append(wild_answers(conn, part) if part.wild else answers(conn, part))
+            except (fe.Closed, OSError) as error:  # TimeoutError is one of the latter
+                found.append([type(error).__name__])
+                break
+    return found
+
+
+def answers(conn, part):
+    conn.send(b"".join(item.data for item in part.items))
+    left, lines = sum(item.ready for item in part.items), []
+    try:
+        while left:
+            got = conn.receive()
+            left -= got.type == "Z"
+            lines.append(show(got))
+            if got.type == "G" and part.answer:
+                conn.send(part.answer)
+    except (fe.Closed, OSError) as error:
+        lines.append(type(error).__name__)
+    return normal(lines)
+
+
+def wild_answers(conn, part):
+    """Up to the answer to a query that is a syntax error in any state, or to the connection's end."""
+    lines = []
+    try:
+        conn.send(b"".join(item.data for item in part.items) + fe.SYNC + fe.query(END))
+        while not (lines[-1:] and lines[-1][0] == "Z" and len(lines) > 1 and END in lines[-2]):
+            lines.append(show(conn.receive()))
+    except (fe.Closed, OSError) as error:
+        lines.append(type(error).__name__)
+    # A message that is no message ends the connection in the router (08P01), and only the batch in PostgreSQL: all that is
+    # asked is that others notice nothing.
+    return [] if any(item in MALFORMED for item in part.items) else normal(lines)
+
+
+def show(got):
+    kind, body = got
+    if kind in "EN":
+        return f"{kind} " + "; ".join(f"{k} {v}" for k, v in fe.fields(body).items() if k not in "FLRs")
+    if kind == "T":  # the number of the table is another on each side
+        return f"T {b'|'.join(bytes(c) for c in columns(body))!r}"
+    if kind == "A":
+        return f"A {body[4:]!r}"
+    return f"{kind} {body!r}"
+
+
+def columns(body):
+    at = 2
+    for _ in range(struct.unpack_from("!H", body)[0]):
+        end = body.index(b"\0", at) + 1
+        yield body[at:end - 1] + b":" + body[end + 4:end + 18]
+        at = end + 18
+
+
+# --- differences that are meant -------------------------------------------------------------------------------------
+
+def normal(lines):
+    """Without what is meant to differ."""
+    found = []
+    for line in lines:
+        # A text that a server connection has parsed before is not sent to be parsed again: Parse succeeds, and what it
+        # would have said (a failed transaction) is said by the next message that needs the statement.
+        if line.startswith("E "):
+            while found and found[-1][0] in "1tn":
+                found.pop()
+        found.append(line)
+    return found
+
+
+def first(expected, got):
+    """The first two lines that differ, or None."""
+    for a, b in itertools.zip_longest(expected, got, fillvalue=[]):
+        for pair in itertools.zip_longest(a, b, fillvalue="(nothing)"):
+            if pair[0] != pair[1]:
+                return pair
+    return None
+
+
+def shrink(rounds, differs, limit=300):
+    """The smallest sequence that was found to differ still: rounds, then items, are left out one by one."""
+    tries, smaller = 0, True
+    while smaller and tries < limit:
+        smaller = False
+        for candidate in candidates(rounds):
+            tries += 1
+            if tries > limit:
+                break
+            if differs(candidate):
+                rounds, smaller = candidate, True
+                break
+    return rounds
+
+
+def candidates(rounds):
+    for n in range(len(rounds) - 1, 0, -1):
+        yield rounds[:n] + rounds[n + 1:]
+    for n in range(len(rounds) - 1, 0, -1):
+        items = rounds[n].items
+        for i in range(len(items)):
+            if items[i].label != "Sync":
+                yield rounds[:n] + [rounds[n]._replace(items=items[:i] + items[i + 1:])] + rounds[n + 1:]
+
+
+def report(rounds, expected, got):
+    lines = []
+    for n, part in enumerate(rounds):
+        lines.append(f"round {n}: " + ", ".join(item.label for item in part.items))
+        a, b = (side[n] if n < len(side) else ["(nothing)"] for side in (expected, got))
+        if a == b:
+            lines += [f"    both     {line}" for line in a]
+        else:
+            lines += [f"    direct   {line}" for line in a] + [f"    router   {line}" for line in b]
+    return "\n".join(lines)

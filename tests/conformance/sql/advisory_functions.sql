@@ -1,0 +1,20 @@
+-- Advisory locks from functions, views and procedures of one's own.
+create function take(k bigint) returns void language sql as 'select pg_advisory_lock(k)';
+create function give(k bigint) returns bool language sql as 'select pg_advisory_unlock(k)';
+begin;
+select take(11);
+select give(11);
+commit;
+select pg_advisory_lock(21), pg_advisory_lock(22);
+select pg_advisory_unlock(22), pg_advisory_unlock(21);
+select pg_advisory_lock(k) from (values (31), (32)) v(k);
+select bool_and(pg_advisory_unlock(k)) from (values (31), (32)) v(k);
+select pg_try_advisory_lock(a, b) from (values (1, 2), (3, 4)) v(a, b);
+select pg_advisory_unlock(1, 2), pg_advisory_unlock(3, 4), pg_advisory_unlock(5, 6);
+begin;
+savepoint a;
+select pg_advisory_xact_lock(41);
+rollback to a;
+select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid();
+rollback;
+drop function take, give;

@@ -1,0 +1,31 @@
+-- Constraints: check, unique, exclusion, deferrable ones.
+create table t (id int constraint positive check (id > 0), v text unique nulls not distinct, r int4range,
+    exclude using gist (r with &&), constraint sums check (id + length(v) < 100));
+insert into t values (1, 'a', '[1,5)');
+insert into t values (0, 'b', '[6,7)');
+insert into t values (2, 'a', '[6,7)');
+insert into t values (2, 'b', '[4,6)');
+insert into t values (2, null, '[8,9)');
+insert into t values (3, null, '[10,11)');
+insert into t values (99, 'long', '[20,21)');
+create table u (v int unique deferrable initially deferred);
+insert into u values (1), (2);
+update u set v = v + 1;
+begin;
+insert into u values (3);
+set constraints all immediate;
+rollback;
+begin;
+insert into u values (3);
+commit;
+select * from u order by v;
+create unique index expression on t (lower(v));
+insert into t values (4, 'A', '[30,31)');
+alter table t add check (id < 50) no inherit;
+insert into t values (60, 'x', '[40,41)');
+alter table t drop constraint missing;
+alter table t drop constraint if exists missing;
+alter table u add constraint u_key2 unique using index missing;
+create unique index u_new on u (v);
+alter table u add constraint u_new unique using index u_new;
+drop table t, u;

@@ -1,0 +1,21 @@
+-- DO: anything can be in it.
+create table t (v int);
+do $$ begin insert into t values (1); end $$;
+select * from t;
+do $$ begin raise notice 'hello %', 5; end $$;
+do $$ begin raise exception 'no' using errcode = 'P1234', hint = 'a hint', detail = 'a detail'; end $$;
+do language plpgsql $$ begin perform 1; end $$;
+do 'begin null; end' language plpgsql;
+do $$ begin for i in 1..3 loop insert into t values (i); commit; end loop; end $$;
+select * from t order by v;
+begin;
+do $$ begin commit; end $$;
+rollback;
+do $$ begin syntax; end $$;
+do language nothing $$ x $$;
+do $$ declare n int; begin select count(*) into n from t; raise notice 'count %', n; end $$;
+set client_min_messages = warning;
+do $$ begin raise notice 'silent'; raise warning 'loud'; end $$;
+reset client_min_messages;
+do $$ begin raise info 'always'; raise log 'never'; raise debug 'never'; end $$;
+drop table t;

@@ -1,0 +1,28 @@
+-- Overloading, polymorphism, defaults, composite results, window and set-returning functions of one's own.
+create type res as (a int, b text);
+create function r1() returns res language sql as $$ select 1, 'x' $$;
+select r1(), (r1()).b, * from r1();
+create function rs() returns setof res language plpgsql as $$ begin return next (1, 'a')::res; return next (2, 'b')::res; end $$;
+select * from rs() where a > 1;
+select rs();
+create function over(int) returns text language sql immutable as 'select ''int''';
+create function over(text) returns text language sql immutable as 'select ''text''';
+select over(1), over('x'::text), over('x');
+create function dflt(a int, b int default 2, c int default 3) returns int language sql immutable as 'select a + b + c';
+select dflt(1), dflt(1, 1), dflt(1, c => 10), dflt(a := 1, b := 2);
+select dflt();
+create function inout_f(inout a int, out b int) language sql as 'select a + 1, a + 2';
+select * from inout_f(1);
+create function rec() returns record language sql as 'select 1, ''r''::text';
+select * from rec() as t(a int, b text);
+select * from rec();
+create function null_f(a int) returns int returns null on null input language sql immutable as 'select 1';
+select null_f(null) is null, null_f(1);
+create function raise_it() returns int language plpgsql as $$ begin raise exception 'raised' using errcode = '23514'; end $$;
+select raise_it();
+create function trg() returns int language plpgsql as $$ declare x int := 0; begin for i in 1..3 loop x := x + i; end loop; return x; end $$;
+select trg(), (select trg()), array_agg(trg()) from generate_series(1, 2);
+create function leaky(text) returns bool language plpgsql immutable cost 0.001 as $$ begin raise notice 'saw %', $1; return true; end $$;
+select * from (values ('a'), ('b')) v(x) where leaky(x);
+drop function r1, rs, over(int), over(text), dflt, inout_f, rec, null_f, raise_it, trg, leaky;
+drop type res;

@@ -1,0 +1,25 @@
+-- What may and may not stand in a message of several statements.
+create table i (v int);
+insert into i values (1)\; vacuum i;
+vacuum i\; select 1;
+select * from i;
+insert into i values (2)\; create database nothing;
+insert into i values (3)\; begin\; insert into i values (4)\; rollback;
+select * from i order by v;
+insert into i values (5)\; commit\; insert into i values (6)\; select 1/0;
+select * from i order by v;
+lock table i\; select 1;
+savepoint a\; insert into i values (7)\; rollback to a;
+declare c cursor for select 1\; fetch c;
+set transaction isolation level serializable\; show transaction_isolation;
+set local work_mem = '5MB'\; show work_mem;
+begin isolation level serializable\; show transaction_isolation\; commit\; show transaction_isolation;
+select pg_advisory_xact_lock(5)\; select pg_try_advisory_xact_lock(5);
+select 1 as a\; select 2 as b where false\; update i set v = v\; table i limit 1;
+create table j (v int)\; insert into j values (1)\; select 1/0;
+select * from j;
+discard all\; select 1;
+checkpoint\; select 1;
+listen x\; notify x, 'several'\; select 1;
+unlisten *;
+drop table i;

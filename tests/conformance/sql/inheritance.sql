@@ -1,0 +1,21 @@
+-- Inheritance.
+create table base (id int, v text default 'base');
+create table one (extra int) inherits (base);
+create table two () inherits (base);
+insert into base values (1);
+insert into one values (2, 'one', 5);
+insert into two values (3);
+select tableoid::regclass, * from base order by id;
+select * from only base;
+update base set v = v || '!';
+select * from one;
+delete from base where id = 3;
+select count(*) from two;
+alter table base add column added int default 4;
+select * from one;
+alter table one no inherit base;
+select * from base order by id;
+create table both_of () inherits (base, two);
+drop table base;
+drop table base cascade;
+drop table one;

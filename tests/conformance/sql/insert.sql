@@ -1,0 +1,24 @@
+-- INSERT.
+create table t (id int primary key, v text default 'none', w int);
+insert into t default values;
+insert into t values (1, 'a', 1), (2, default, 2);
+insert into t (w, id) select g, g from generate_series(3, 5) g returning id, w, v;
+insert into t values (1, 'b') on conflict do nothing returning id;
+insert into t values (1, 'b') on conflict (id) do update set v = excluded.v, w = t.w + 10 returning *;
+insert into t values (1, 'c') on conflict on constraint t_pkey do update set v = 'c' where t.w > 100 returning *;
+insert into t values (6, 'x'), (6, 'y') on conflict (id) do update set v = excluded.v;
+insert into t values (1, 'b') on conflict (v) do nothing;
+with new as (insert into t values (7, 'cte', 7) returning *) select v, w from new;
+with s as (select 8 as id) insert into t (id) select id from s returning *;
+insert into t as alias values (9) returning alias.id, alias.id * 2 as double;
+insert into t values (10, 'a', 'not a number');
+insert into t values (10, 'a', 1, 2);
+insert into t (nothing) values (1);
+insert into missing values (1);
+insert into t table t on conflict do nothing;
+select * from t order by id;
+create table a (v int[], c text);
+insert into a (v[1], v[3]) values (1, 3);
+select * from a;
+insert into a values ('{1,2}', $$quoted ' ; text$$) returning c;
+drop table t, a;

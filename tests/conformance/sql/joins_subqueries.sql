@@ -1,0 +1,23 @@
+-- Joins and subqueries.
+create table a as select g as id, g % 3 as k from generate_series(1, 6) g;
+create table b as select g as id, 'b' || g as v from generate_series(2, 4) g;
+select a.id, b.v from a join b using (id) order by 1;
+select a.id, b.v from a full join b on a.id = b.id + 4 order by 1, 2;
+select * from a right join b on a.k = b.id order by 1, 3;
+select a.id from a where exists (select from b where b.id = a.id) order by 1;
+select a.id from a where a.id not in (select id from b) order by 1;
+select id, (select v from b where b.id = a.id) from a order by 1;
+select * from a, lateral (select max(v) from b where b.id <= a.id) l(m) where a.k = 0 order by 1;
+select k, array_agg(id order by id) from a group by k having count(*) > 1 order by k;
+with recursive r(n, path) as (select id, array[id] from a where id = 1 union all select a.id, path || a.id from a join r on a.id = n + 1 where a.id < 4) select * from r;
+with recursive t(n) as (select 1 union all select n + 1 from t where n < 3) search depth first by n set ord cycle n set c using p select n, c from t order by n;
+with x as (select * from a), y as (select * from x where k = 1) select count(*) from y, x;
+select * from (values (1, 'x'), (2, 'y')) as t(n, s) where s = 'y';
+select * from rows from (generate_series(1, 2), generate_series(1, 3)) as t(x, y);
+select a.id from a cross join b cross join generate_series(1, 2) where a.id = 1 and b.id = 2;
+select distinct k from a order by k;
+select * from a a1 join a a2 on a1.id = a2.k and a2.id > 3 order by 1, 3;
+select missing.id from a;
+select id from a, b;
+select (select id from a);
+drop table a, b;

@@ -1,0 +1,26 @@
+-- Order and payload of notifications.
+listen a;
+listen b;
+notify a, 'one'\; notify b, 'two'\; notify a, 'three';
+begin;
+notify a, 'x';
+savepoint s;
+notify a, 'gone';
+rollback to s;
+notify b, 'y';
+commit;
+select pg_notify('a', g::text) from generate_series(1, 3) g;
+select pg_notify('a', repeat('x', 20));
+select pg_notify('a', repeat('x', 8000));
+notify a, '';
+create table t (v int);
+create function told() returns trigger language plpgsql as $$ begin perform pg_notify('a', 'row ' || new.v); return new; end $$;
+create trigger told after insert on t for each row execute function told();
+insert into t values (1), (2);
+begin; insert into t values (3); rollback;
+unlisten a;
+insert into t values (4);
+notify b, 'last';
+unlisten b;
+drop table t;
+drop function told;

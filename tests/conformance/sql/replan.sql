@@ -1,0 +1,24 @@
+-- A text that is parsed again means the table as it is then.
+create table t (a int);
+insert into t values (1);
+begin;
+select * from t;
+commit;
+alter table t add column b int default 2;
+begin;
+select * from t;
+commit;
+alter table t drop column a;
+begin;
+select * from t;
+commit;
+drop table t;
+create table t (c text);
+insert into t values ('c');
+begin;
+select * from t;
+commit;
+select * from t;
+select * from t;
+select * from t;
+drop table t;

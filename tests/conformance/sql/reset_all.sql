@@ -1,0 +1,21 @@
+-- RESET ALL: back to what the session began with, application_name included.
+show application_name;
+set work_mem = '7MB';
+set my.a = 'x';
+reset all;
+show work_mem;
+show application_name;
+show my.a;
+begin;
+set work_mem = '7MB';
+reset all;
+show work_mem;
+show application_name;
+rollback;
+show work_mem;
+show application_name;
+reset application_name;
+show application_name;
+set application_name = 'mine';
+reset application_name;
+show application_name;

@@ -1,0 +1,34 @@
+-- SELECT and its clauses on a table of its own.
+create table item (id int primary key, name text, price numeric(8,2), tags text[]);
+insert into item select g, 'item ' || g, g * 1.25, array['t' || g % 3, 't' || g % 5] from generate_series(1, 20) g;
+select * from item order by id limit 3 offset 2;
+select id, name from item where price between 5 and 10 order by 1;
+select tags[1], count(*), sum(price), avg(price)::numeric(10,3) from item group by 1 having count(*) > 6 order by 1;
+select distinct tags[2] from item order by 1 desc;
+select distinct on (tags[1]) tags[1], id from item order by tags[1], id desc;
+select id, row_number() over (partition by id % 3 order by id desc), lag(id) over w from item where id < 8
+    window w as (order by id) order by id;
+select id from item union select id + 1 from item order by 1 offset 18;
+select id from item intersect select generate_series(5, 7) order by 1;
+select id from item except all select generate_series(3, 20) order by 1;
+with recursive t(n) as (values (1) union all select n + 1 from t where n < 5) select sum(n) from t;
+with a as materialized (select 1 as x), b as not materialized (select x + 1 as y from a) table b;
+select a.id, b.id from item a left join item b on b.id = a.id + 18 where a.id < 4 order by 1;
+select * from item a natural join item b where a.id = 1;
+select i.id, l.n from item i cross join lateral (select i.id * 2 as n) l where i.id = 3;
+select grouping(id % 2, id % 3), id % 2, id % 3, count(*) from item group by cube (id % 2, id % 3) order by 1, 2, 3;
+select count(*) filter (where id > 10), string_agg(name, ',' order by id) filter (where id < 3) from item;
+select percentile_cont(0.5) within group (order by price) from item;
+select id from item order by price desc fetch first 2 rows with ties;
+select exists (select from item where id = 21), array(select id from item where id < 4 order by 1);
+select case when id > 1 then 'many' else 'one' end, coalesce(null, id), nullif(id, 2) from item where id <= 2 order by 1;
+select id from item tablesample system (100) where id = 7;
+select row(1, 'a', null), (row(1, 2)).f1;
+select from item limit 2;
+values (1, 'a'), (2, 'b');
+table item limit 1;
+select id from item for update nowait limit 1;
+select * from item where id = 'x';
+select nothing from item;
+select id, count(*) from item;
+drop table item;

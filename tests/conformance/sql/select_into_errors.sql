@@ -1,0 +1,35 @@
+-- Statements the grammar of which a router might not expect.
+select;
+select as x;
+table;
+values;
+explain;
+with x as (select 1);
+with x as (select 1) with y as (select 2) select 1;
+(select 1);
+((select 1) union (select 2)) order by 1;
+(values (1)) limit 1;
+select 1 limit 1 offset 0 for read only;
+select all 1;
+select 1 where true group by () having true;
+with x as (select 1) (select * from x);
+explain (costs off) (select 1);
+begin; (select 1); commit;
+select 1;;;select 2;
+;;
+select /* unterminated ' quote */ 1;
+select 1 -- comment with ; and '
+;
+select $a$ $b$ $a$, $$ ' $$;
+select e'\'; select 2; --';
+select U&"d\0061t" from (select 1 as "dat") s;
+select 1 as 1;
+select 'a' 'b';
+create table t (select int);
+alter nothing x;
+grant;
+show;
+set;
+begin;
+savepoint;
+rollback;

@@ -1,0 +1,23 @@
+-- What the client is told: client_min_messages, notices and warnings.
+create function n() returns void language plpgsql as $$ begin raise debug 'd'; raise log 'l'; raise info 'i'; raise notice 'n'; raise warning 'w'; end $$;
+select n();
+set client_min_messages = warning;
+select n();
+drop table if exists nothing;
+set client_min_messages = error;
+select n();
+reset client_min_messages;
+drop table if exists nothing;
+begin;
+set local client_min_messages = error;
+drop table if exists nothing;
+commit;
+drop table if exists nothing;
+commit;
+rollback;
+create table t (id int);
+create table if not exists t (id int);
+alter table t add column if not exists id int;
+select 'a\b', E'a\\b';
+drop function n;
+drop table t;

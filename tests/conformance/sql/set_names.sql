@@ -1,0 +1,25 @@
+-- SET NAMES and client_encoding.
+show client_encoding;
+select 'é', length('é');
+set names 'LATIN1';
+show client_encoding;
+select length('abc'), chr(233);
+select chr(8364);
+set client_encoding to 'UTF8';
+select 'é', length('é');
+begin;
+set local client_encoding = 'LATIN1';
+select chr(233);
+commit;
+select chr(233);
+set client_encoding = 'SQL_ASCII';
+show client_encoding;
+set names default;
+show client_encoding;
+set names 'nothing';
+set client_encoding = 'SJIS';
+show client_encoding;
+select 'ab\c';
+reset client_encoding;
+select pg_client_encoding();
+select convert_from('\xe9'::bytea, 'LATIN1');

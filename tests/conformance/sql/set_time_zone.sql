@@ -1,0 +1,25 @@
+-- Every spelling of SET TIME ZONE.
+set time zone 'UTC';
+select timestamptz '2020-07-01 12:00+00';
+set time zone 'Asia/Tokyo';
+select timestamptz '2020-07-01 12:00+00', extract(hour from timestamptz '2020-07-01 12:00+00');
+set time zone interval '-08:00' hour to minute;
+select timestamptz '2020-07-01 12:00+00';
+set time zone -5;
+select timestamptz '2020-07-01 12:00+00';
+set time zone 'PST8PDT';
+show time zone;
+set timezone to 'Europe/Berlin';
+show timezone;
+select '2020-01-01 00:00'::timestamptz at time zone 'UTC';
+begin;
+set local time zone 'America/New_York';
+select timestamptz '2020-07-01 12:00+00';
+commit;
+select timestamptz '2020-07-01 12:00+00';
+set time zone local;
+show timezone;
+set time zone default;
+show timezone;
+set time zone 'Nowhere/Land';
+show timezone;

@@ -1,0 +1,25 @@
+-- Functions and tables of one's own that hide built-in ones.
+create table log (v text);
+create function public.lower(text) returns text language sql volatile as 'insert into log values ($1) returning v';
+select lower('NOT MINE');
+set search_path = public, pg_catalog;
+select lower('Mine');
+table log;
+reset search_path;
+select lower('NOT MINE');
+select public.lower('mine again');
+select * from log order by v;
+create function now() returns text language sql as $$ select 'mine' $$;
+select public.now();
+create table pg_class (v int);
+select count(*) > 10 from pg_class;
+select count(*) from public.pg_class;
+set search_path = public, pg_catalog;
+select count(*) from pg_class;
+select now();
+reset search_path;
+create function public.version(int) returns int language sql as 'insert into log values (''v'') returning 1';
+select version(1);
+select count(*) from log;
+drop table public.pg_class, log;
+drop function public.lower(text), public.now(), version(int);

@@ -1,0 +1,28 @@
+-- SHOW, and what the session says of itself.
+show server_version_num;
+show transaction_isolation;
+show transaction isolation level;
+show default_transaction_isolation;
+show transaction_read_only;
+show transaction_deferrable;
+show session_authorization;
+show is_superuser;
+show search_path;
+show standard_conforming_strings;
+show integer_datetimes;
+show server_encoding;
+show in_hot_standby;
+select pg_is_in_recovery();
+select current_database(), current_schema, current_schemas(false);
+select current_setting('is_superuser'), current_setting('in_hot_standby'), current_setting('transaction_read_only');
+select name, setting from pg_settings where name in ('in_hot_standby', 'transaction_read_only', 'work_mem') order by 1;
+select current_catalog, current_role, user;
+begin;
+show transaction_isolation;
+show in_hot_standby;
+commit;
+show nothing;
+select setting, unit, context, source from pg_settings where name = 'work_mem';
+set work_mem = '6MB';
+select setting, unit, context, source from pg_settings where name = 'work_mem';
+reset work_mem;

@@ -1,0 +1,53 @@
+-- Triggers of every kind; ALTER TRIGGER, DROP TRIGGER, ALTER TABLE ... TRIGGER.
+create table t (id int, v text);
+create table log (n serial, what text);
+create function note() returns trigger language plpgsql as $$
+begin
+    insert into log (what) values (concat_ws(' ', tg_name, tg_when, tg_op, tg_level, tg_argv[0]));
+    return coalesce(new, old);
+end $$;
+create trigger a before insert or update or delete on t for each row execute function note('arg');
+create trigger b after insert on t for each statement execute function note();
+create trigger c after truncate on t execute function note();
+create trigger d after update of v on t for each row when (old.v is distinct from new.v) execute function note();
+insert into t values (1, 'x'), (2, 'y');
+update t set v = 'x' where id = 1;
+update t set v = 'z' where id = 1;
+update t set id = 3 where id = 2;
+delete from t where id = 3;
+truncate t;
+select what from log order by n;
+alter trigger a on t rename to renamed;
+alter table t disable trigger renamed;
+insert into t values (4, 'no');
+alter table t enable always trigger renamed;
+alter table t disable trigger all;
+alter table t enable trigger user;
+create function changed() returns trigger language plpgsql as $$ begin new.v := upper(new.v); return new; end $$;
+create or replace trigger renamed before insert on t for each row execute function changed();
+insert into t values (5, 'upper') returning v;
+create function refused() returns trigger language plpgsql as $$ begin raise exception 'no % here', new.id; end $$;
+create trigger z before insert on t for each row when (new.id > 100) execute function refused();
+insert into t values (101, 'x');
+create function tables() returns trigger language plpgsql as $$
+begin raise notice '% new rows', (select count(*) from newer); return null; end $$;
+create trigger tr after insert on t referencing new table as newer for each statement execute function tables();
+insert into t select g, 'n' from generate_series(10, 14) g;
+create view v as select * from t;
+create function instead() returns trigger language plpgsql as $$ begin insert into t values (new.id + 50, new.v); return new; end $$;
+create trigger i instead of insert on v for each row execute function instead();
+insert into v values (1, 'by view') returning *;
+select * from t where id > 50 order by id;
+create constraint trigger ct after insert on t deferrable initially deferred for each row execute function note('deferred');
+begin;
+insert into t values (20, 'd');
+select count(*) from log where what like '%deferred';
+set constraints all immediate;
+select count(*) from log where what like '%deferred';
+commit;
+drop trigger z on t;
+drop trigger missing on t;
+drop trigger if exists missing on t;
+drop view v;
+drop table t, log;
+drop function note, changed, refused, tables, instead;

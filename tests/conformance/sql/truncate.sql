@@ -1,0 +1,21 @@
+-- TRUNCATE.
+create table t (id serial, v int);
+insert into t (v) select generate_series(1, 5);
+truncate t;
+select count(*) from t;
+insert into t (v) values (1) returning id;
+truncate t restart identity;
+insert into t (v) values (1) returning id;
+begin;
+truncate table only t continue identity;
+select count(*) from t;
+rollback;
+select count(*) from t;
+create table u (v int);
+truncate t, u;
+truncate missing;
+create view w as select 1;
+truncate w;
+truncate pg_class;
+drop view w;
+drop table t, u;

@@ -1,0 +1,21 @@
+-- Arrays, ranges, composites.
+select array[1, 2] || 3, array[[1, 2], [3, 4]], '{1,null,3}'::int[], array_length(array[1, 2], 1), cardinality(array[[1], [2]]), array_dims(array[[1], [2]]);
+select array_position(array['a', 'b'], 'b'), array_remove(array[1, 2, 1], 1), array_replace(array[1, 2], 2, 3), array_cat(array[1], array[2]), array_fill(7, array[2]);
+select 1 = any (array[1, 2]), 3 > all (array[1, 2]), array[1, 2] @> array[1], array[1, 2] && array[2, 3], (array[1, 2, 3])[2], trim_array(array[1, 2, 3], 1);
+select unnest(array[1, 2]), unnest(array['a', 'b', 'c']);
+select * from unnest(array[1, 2], array['x']) with ordinality as t(a, b, n);
+select array_agg(x order by x desc) from (values (1), (2)) v(x);
+select int4range(1, 5) * int4range(3, 8), '[1,5)'::int4range @> 3, upper('[1,5]'::int4range), isempty('[1,1)'::int4range), numrange(1.5, null), '(,)'::daterange;
+select range_merge('[1,2)'::int4range, '[5,6)'), '{[1,3),[5,7)}'::int4multirange - '[2,6)', unnest('{[1,2),[4,5)}'::int4multirange);
+select range_agg(r) from (values ('[1,2)'::int4range), ('[2,4)')) v(r);
+select int4range(5, 1);
+select '{1,x}'::int[];
+select array[1, 'x'];
+create type pt as (x int, y int);
+create table s (p pt, a int[]);
+insert into s values ((1, 2), '{1,2,3}');
+update s set p.x = 5, a[2] = 9 returning *;
+select (p).x, a[2:3] from s;
+select row(1, null) is null, row(null, null) is null, row(1, 2) < row(1, 3);
+drop table s;
+drop type pt;

@@ -1,0 +1,20 @@
+-- Strings, patterns and bytes.
+select 'a' || 'b', upper('ä'), lower('Ä'), initcap('hello world'), length('äö'), octet_length('äö'), char_length('x');
+select substring('abcdef' from 2 for 3), position('c' in 'abc'), overlay('abcdef' placing 'XX' from 2 for 2), trim(both 'x' from 'xxaxx');
+select left('abc', 2), right('abc', 2), lpad('a', 3, '-'), rpad('a', 3), repeat('ab', 2), reverse('abc'), replace('abc', 'b', 'x');
+select split_part('a,b,c', ',', 2), string_to_array('a,b', ','), array_to_string(array['a', null], ',', '-'), concat_ws('-', 'a', null, 'b');
+select 'abc' like 'a%', 'abc' ilike 'A_C', 'a%c' like 'a\%c', 'abc' similar to '(a|b)%', 'abc' ~ '^a.c$', 'ABC' ~* 'b';
+select regexp_replace('abcabc', 'b', 'X', 'g'), regexp_match('ab12', '(\d)(\d)'), regexp_split_to_array('a1b2', '\d');
+select * from regexp_matches('a1b2', '[a-z](\d)', 'g');
+select regexp_count('aaa', 'a'), regexp_instr('abc', 'c'), regexp_substr('abc', 'b.'), regexp_like('a', 'A', 'i');
+select md5('a'), encode('abc', 'hex'), decode('YWJj', 'base64'), sha256('a'), encode('\x0102', 'escape');
+select format('%s %I %L %%', 'a', 'b c', 'd''e'), quote_ident('a b'), quote_literal('it''s'), quote_nullable(null);
+select ascii('a'), chr(97), translate('abc', 'ab', 'xy'), starts_with('abc', 'ab'), to_ascii('x', 'LATIN1');
+select 'abc'::char(5) || '|', 'abc'::varchar(2), 'a'::"char", 'name'::name;
+create table c (v varchar(2), w char(3));
+insert into c values ('abc', 'x');
+insert into c values ('ab', 'x') returning w || '|', length(w);
+select 'a' < 'B', 'a' < 'B' collate "C";
+select '\x0102'::bytea || '\x03', get_byte('\x0102', 1), set_bit('\x00'::bytea, 0, 1), substring('\x010203'::bytea from 2), length('\x01'::bytea);
+select unistr('\0041'), normalize(U&'\0061\0308', NFC), 'a' is normalized, E'tab\there\n';
+drop table c;

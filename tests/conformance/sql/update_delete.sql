@@ -1,0 +1,23 @@
+-- UPDATE and DELETE.
+create table t as select g as id, g % 3 as k, 'v' || g as v from generate_series(1, 9) g;
+create table k as select g as id, 'k' || g as name from generate_series(0, 2) g;
+update t set v = 'changed' where id = 1;
+update t set (v, k) = ('both', 0) where id = 2 returning *;
+update t set v = name from k where k.id = t.k and t.id > 7 returning t.*, name;
+update t set v = (select name from k where k.id = t.k) where id = 3 returning v;
+update t set v = default where id = 4 returning v is null;
+with doomed as (delete from t where id > 8 returning id) select count(*) from doomed;
+with u as (update t set k = k + 1 where id < 3 returning *) select id, k from u order by id;
+with u as (update t set v = 'unseen' where id = 5 returning *) select t.v, u.v from t join u using (id);
+delete from t using k where t.k = k.id and k.name = 'k2' returning t.id;
+update only t set v = 'only' where id = 6;
+update t set id = 'x';
+update t set missing = 1;
+update missing set a = 1;
+delete from t where nothing;
+delete from t where false;
+select * from t order by id;
+update t set k = 1/0;
+delete from t;
+select count(*) from t;
+drop table t, k;

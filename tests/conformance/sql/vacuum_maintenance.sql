@@ -1,0 +1,24 @@
+-- Commands of maintenance, and where they may not stand.
+create table v as select g as id from generate_series(1, 100) g;
+delete from v where id > 50;
+vacuum v;
+vacuum (verbose off, analyze) v;
+analyze v (id);
+analyze v (nothing);
+vacuum full;
+select reltuples from pg_class where relname = 'v';
+do $$ begin execute 'vacuum v'; end $$;
+create function fv() returns void language plpgsql as $$ begin execute 'vacuum v'; end $$;
+select fv();
+begin; reindex table concurrently v; rollback;
+reindex system conf;
+reindex database other;
+cluster v;
+create index vi on v (id);
+cluster v using vi;
+alter index vi rename to vi2;
+vacuum (index_cleanup on, truncate off, parallel 0) v;
+vacuum nothing;
+select pg_relation_filepath('v') is not null, pg_size_pretty(12345678::bigint);
+drop function fv;
+drop table v;

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: ISC
+"""Random messages get the same answers through the router (transaction mode) as directly: see protocol_diff.py.
+
+`--sequences N` says how many, `--seed N` which: the seed is printed, and one that failed finds the same again. The server
+connections of the router are used by one sequence after the other, so that what one leaves behind shows in another.
+"""
+import os
+import random
+
+import pytest
+
+import frontend as fe
+import protocol_diff
+from harness.router import RouterFailed
+
+DATABASE = USER = "conf"
+REPORTED_MAX = 5
+
+
+@pytest.fixture(scope="module")
+def sides(database, module_router):
+    """Two functions that make a logged-in connection: directly, and through a router."""
+    with database.primary.connect(DATABASE) as conn:
+        for schema in ("fuzz_direct", "fuzz_router"):
+            conn.execute(f"drop schema if exists {schema} cascade")
+            conn.execute(f"create schema {schema} create table t (id int primary key, v text)")
+            conn.execute(f"alter schema {schema} owner to {USER}")
+    database.caught_up()
+    endpoint = module_router(auth={USER: "conf-password"}, auth_type="trust", workers=1, default_pool_size=2)
+    direct_path = os.path.join(database.sockets, f".s.PGSQL.{database.primary.port}")
+    router_path = os.path.join(endpoint.socket_dir, f".s.PGSQL.{endpoint.port}")
+
+    def connect(path, schema):
+        return fe.Frontend(None, timeout=5, path=path).login(USER, DATABASE, search_path=schema)
+
+    yield (lambda: connect(direct_path, "fuzz_direct")), (lambda: connect(router_path, "fuzz_router"))
+    with database.primary.connect(DATABASE) as conn:
+        for schema in ("fuzz_direct", "fuzz_router"):
+            conn.execute(f"drop schema {schema} cascade")
+
+
+@pytest.mark.timeout(0)
+def test_random_sequences(request, sides):
+    seed = request.config.getoption("--seed")
+    seed = random.randrange(10**9) if seed is None else seed
+    count = request.config.getoption("--sequences")
+    print(f"protocol_diff: --seed {seed} --sequences {count}")
+    direct, router = sides
+    maker, failures = protocol_diff.Maker(seed), []
+    for number in range(count):
+        rounds = maker.sequence()
+        expected, got = protocol_diff.run(rounds, direct), protocol_diff.run(rounds, router)
+        if expected != got:
+            failures.append(f"sequence {number}\n" + smallest(rounds, expected, got, direct, router))
+            if len(failures) == REPORTED_MAX:
+                break
+    assert not failures, f"--seed {seed}\n" + "\n\n".join(failures)
+
+
+def smallest(rounds, expected, got, direct, router):
+    """As a text: the sequence with nothing in it that the difference could do without."""
+    pair = protocol_diff.first(expected, got)
+
+    def differs(candidate):  # in the same way: a smaller one may meet what is known
+        return protocol_diff.first(protocol_diff.run(candidate, direct), protocol_diff.run(candidate, router)) == pair
+
+    reduced = protocol_diff.shrink(rounds, differs)
+    a, b = protocol_diff.run(reduced, direct), protocol_diff.run(reduced, router)
+    if a == b:  # it depends on what went before
+        reduced, a, b = rounds, expected, got
+    return protocol_diff.report(reduced, a, b)
+
+
+@pytest.mark.parametrize("name", protocol_diff.KNOWN)
+def test_known_still_differs(sides, name):
+    direct, router = sides
+    expected = [protocol_diff.run(rounds, direct) for rounds in protocol_diff.KNOWN[name]]
+    got = [protocol_diff.run(rounds, router) for rounds in protocol_diff.KNOWN[name]]
+    assert expected != got, f"remove {name!r} from protocol_diff.KNOWN"
+
+
+@pytest.mark.parametrize("name", protocol_diff.CRASHES)
+def test_known_still_crashes(database, router, name):
+    endpoint = router(cluster=database, auth={USER: "conf-password"}, auth_type="trust", workers=1)
+    path = os.path.join(endpoint.socket_dir, f".s.PGSQL.{endpoint.port}")
+    protocol_diff.run(protocol_diff.CRASHES[name],
+                      lambda: fe.Frontend(None, timeout=3, path=path).login(USER, DATABASE, search_path="fuzz_router"))
+    with pytest.raises(RouterFailed, match="ended with code -6"):  # else: remove it from protocol_diff.CRASHES
+        endpoint.stop()
