@@ -170,6 +170,7 @@ static void undo_close(struct prep_client *client, struct prep_server *server, c
     if (r->server_names) prep_server_add(server, r->after);
     if (!r->client_names || !r->before) return;
     struct span name = r->name ? span_str(r->name) : span_of("", 0);
+    if (prep_client_find(client, name)) return; // a later message has given it away again
     struct statement *dropped = prep_client_set(client, name, r->before);
     if (dropped) statement_unref(dropped);
 }

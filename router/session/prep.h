@@ -67,8 +67,9 @@ struct prep_rewrite {
     struct pipeline *due;
     struct buf *out;        // appended to
     struct meaning meaning; // of what is parsed now; statements of another context are parsed anew
-    bool again;       // the batch was sent before, to a server that could not do it: its Parse may find its name taken
-    bool deallocates; // a DEALLOCATE is among its texts
+    bool again;        // the batch was sent before, to a server that could not do it: its Parse may find its name taken
+    bool nothing_runs; // the transaction has failed: a statement that the server has will do, whatever it means
+    bool deallocates;  // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them

@@ -50,7 +50,7 @@ static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *s
 
 // The statement as it is parsed under the client's present settings.
 static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
-    if (LIKELY(st->meaning.context == r->meaning.context)) return st;
+    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
     st = statements_intern(r->statements, st->query, st->types,
                            (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
     statement_unref(st); // it is the newest of the table's idle ones, and about to be used
@@ -121,6 +121,15 @@ static bool is_invented(struct batch *b, const struct frame *f) {
     }
 }
 
+// One that the server connection holds, whichever; where there is none, the empty text, which nothing is wrong with.
+static struct statement *any_statement(struct prep_rewrite *r) {
+    struct statement *st = prep_server_oldest(r->server);
+    if (st) return st;
+    st = statements_intern(r->statements, span_of("", 0), span_of("\0\0", 2), r->meaning);
+    statement_unref(st); // the newest of the idle ones
+    return need_statement(r, st);
+}
+
 static bool is_same_text(const struct statement *a, const struct statement *b) {
     return span_eq(a->query, b->query) && span_eq(a->types, b->types);
 }
@@ -142,8 +151,9 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
     if (taken && !(r->again && is_same_text(taken, st))) {
-        // The client has the name already: so will the server, under ours, and it gives PostgreSQL's own error.
-        taken = need_statement(r, taken);
+        // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
+        // under a name that is taken there.
+        taken = any_statement(r);
         char name[PREP_NAME_MAX];
         request_parse(r->out, prep_server_name(r->server, taken, name), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
@@ -285,16 +295,15 @@ bool prep_rename_error(struct span message, const char *name, struct buf *out) {
         if (c.bad) break;
         buf_put_u8(out, field);
         at = field == 'M' ? find_our_name(text, &len) : 0;
+        found |= at > 0;
         if (!at) {
             buf_put_span(out, text);
-        } else if (name) {
-            found = true;
-            buf_put_span(out, span_first(text, at));
-            buf_printf(out, "\"%s\"", name);
-            buf_put_span(out, span_from(text, at + len));
-        } else {
-            found = true;
+        } else if (!name && span_is(span_from(text, at + len), " does not exist")) {
             buf_printf(out, "unnamed prepared statement does not exist");
+        } else {
+            buf_put_span(out, span_first(text, at));
+            buf_printf(out, "\"%s\"", name ? name : "");
+            buf_put_span(out, span_from(text, at + len));
         }
         buf_put_u8(out, 0);
     }

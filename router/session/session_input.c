@@ -234,6 +234,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .out = out,
         .meaning = session_meaning(s),
         .again = s->again > 0,
+        .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
@@ -259,6 +260,7 @@ static void note_sequences(struct server *sv, uint64_t client) {
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
+    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
@@ -274,8 +276,8 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
-    // What is temporary changes the meaning of texts for this client alone.
-    if (facts & FACT_TEMP) s->context = settings_new_context(s->env->settings);
+    // What is temporary, or was not understood, may change the meaning of texts for this client alone.
+    if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
 }
 
@@ -340,13 +342,17 @@ static void answer_lost(struct session *s, struct span unit) {
 
 enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
 
+// It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
+static bool depends_on_answers(const struct request *r) {
+    const uint32_t facts = FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE;
+    return r->old_name || r->names_ours || (r->verdict.facts & facts);
+}
+
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    // The names that answers still due may take back, or a DEALLOCATE whose transaction's state is not known yet.
-    if (r->old_name || r->names_ours || (r->verdict.facts & (FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE)))
-        return PLACE_LATER;
+    if (depends_on_answers(r)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
@@ -423,7 +429,9 @@ static enum place place(struct session *s, struct span unit) {
     if (s->request.too_many_names) return refuse_names(s);
     if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
     if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
-    if (s->open) return PLACE_HERE;
+    bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
+    if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
+    if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
     if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {

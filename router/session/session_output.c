@@ -71,8 +71,11 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     struct stats *stats = s->env->stats;
     if (!due->counted) return;
     s->due--;
-    s->copy_due = s->copying = s->tx_ending = false;
-    s->copies_ended = 0;
+    s->tx_ending = false;
+    if (!s->due && !s->open) { // else a COPY may be among what was sent behind this one
+        s->copy_due = s->copying = false;
+        s->copies_ended = 0;
+    }
     if (s->flush_due) {
         s->flush_due = false;
         s->skipping = s->response.failed; // until the client's own Sync

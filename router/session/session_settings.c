@@ -114,9 +114,10 @@ bool session_touch(struct session *s, struct span unit) {
     return known;
 }
 
-// What the client's texts mean is known again, unless temporary objects have a part in it.
+// What the client's texts mean is known again, unless something has a part in it that keeps the client here.
 static void know_context(struct session *s) {
-    if (!(s->pins & 1u << PIN_INDEX_TEMP)) s->context = 0;
+    const uint32_t unknown = 1u << PIN_INDEX_TEMP | 1u << PIN_INDEX_UNREADABLE | 1u << PIN_INDEX_SET;
+    if (!(s->pins & unknown)) s->context = 0;
 }
 
 void session_touched_ready(struct session *s, char tx_status) {
