@@ -33,7 +33,7 @@ def pytest_addoption(parser):
                      help="the long form of the load tests (also PGSTEER_FULL=1)")
     parser.addoption("--sequences", type=int, default=int(os.environ.get("PGSTEER_SEQUENCES", "2000")),
                      help="how many random sequences of messages tests/conformance tries (also PGSTEER_SEQUENCES)")
-    parser.addoption("--seed", type=int, help="the seed of those sequences; a new one unless given")
+    parser.addoption("--seed", type=int, default=1, help="the seed of those sequences; 0: a new one")
 
 
 def pytest_collection_modifyitems(config, items):

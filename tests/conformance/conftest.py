@@ -57,7 +57,8 @@ def ways(database, module_router):
     from harness.router import Direct
     found = {"direct": Way("direct", Direct(database))}
     for mode in ("transaction", "session"):
-        endpoint = module_router(auth={USER: PASSWORD}, pool_mode=mode, default_pool_size=4, workers=1)
+        endpoint = module_router(auth={USER: PASSWORD}, pool_mode=mode, default_pool_size=4, workers=1,
+                                 consistency="global")
         found[mode] = Way(mode, endpoint)
         with psycopg.connect(**found[mode].params()) as conn:  # the router reads the catalog when a client has come
             conn.execute("select 1")
