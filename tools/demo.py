@@ -70,6 +70,10 @@ STATEMENTS = [
 REASONS = {
     "in_transaction": "it is inside a transaction",
     "read_your_writes": "this client has just written, and no replica is known to have that yet",
+    "monotonic": "no replica is known to be as far as what this client has seen",
+    "global": "no replica is known to have everybody's last write yet",
+    "serializable": "this client's transactions are serializable, and no replica can do that",
+    "preference": "route = ... says so",
     "no_replica": "no replica takes reads now",
     "pinned": "session state ties this client to its primary connection",
     "rerun": "a replica refused it",
