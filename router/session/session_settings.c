@@ -96,7 +96,8 @@ bool session_touch(struct session *s, struct span unit) {
 void session_touched_ready(struct session *s, char tx_status) {
     // What failed, or may yet be undone, may leave defaults behind.
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
-    if (!s->touched && tx_status == PROTO_TX_IDLE) s->context = 0; // SET LOCAL is over
+    // SET LOCAL is over, unless one has been sent that is not answered yet.
+    if (!s->touched && tx_status == PROTO_TX_IDLE && !s->due && !s->open) s->context = 0;
 }
 
 // Reading back.

@@ -306,3 +306,28 @@ def test_lost_with_what_was_set(few, cluster):
             conn.execute("select 1")
         conn.execute("rollback")
         assert show(conn, "work_mem") == "9MB"
+
+
+def login(router, **parameters):
+    return fe.Frontend(router).login(password="app-password", **parameters)
+
+
+def leave(conn):
+    conn.send(fe.TERMINATE)
+    conn.drain()
+
+
+PRIMARY = "/* pgsteer: primary */ "
+
+
+def test_prepared_behind_a_pipelined_set_local(router):
+    """The answer to what went before a SET LOCAL does not end it: a text parsed under it is nobody else's."""
+    few = router(default_pool_size=1, workers=1)
+    sql = PRIMARY + "select extract(epoch from '2020-01-02 03:04:05'::timestamptz)::bigint"
+    named = fe.parse(sql, "x") + fe.bind("x") + fe.execute() + fe.SYNC
+    with login(few) as a, login(few) as b:
+        a.ask(fe.query("select pg_backend_pid()") + fe.query("begin") + fe.query("set local timezone = 'Asia/Tokyo'"),
+              syncs=3)
+        assert fe.rows(a.ask(named)) == [["1577901845"]]
+        a.ask(fe.query("commit"))
+        assert fe.rows(b.ask(named)) == [["1577934245"]]
