@@ -39,6 +39,7 @@ struct reply {
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
     bool counted;        // it is one of the session's `due`
     bool wrote;          // it is not just a read
+    bool begins, ends;   // a transaction
     uint32_t journal;    // bytes of the session's journal that it stands for
     uint64_t started_us; // when it was sent
 };

@@ -265,11 +265,9 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX;     // an error, most likely, and then there is no cause
     if (facts & FACT_CALL) s->server->dirty = true; // whatever they set, nobody else may meet
-    if (facts & FACT_BEGIN) s->tx_beginning = true;
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
-    if (facts & FACT_END) s->tx_ending = true;
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
@@ -285,6 +283,8 @@ static void note_exchange(struct session *s, struct span unit) {
     struct reply *due = pipeline_at(p, p->count - 1);
     due->counted = true;
     due->wrote = may_write(s);
+    due->begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
+    due->ends = (s->request.verdict.facts & FACT_END) != 0;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;

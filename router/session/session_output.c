@@ -71,13 +71,12 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     struct stats *stats = s->env->stats;
     if (!due->counted) return;
     s->due--;
-    s->copy_due = s->copying = s->tx_ending = false;
+    s->copy_due = s->copying = false;
     s->copies_ended = 0;
     if (s->flush_due) {
         s->flush_due = false;
         s->skipping = s->response.failed; // until the client's own Sync
     }
-    s->tx_beginning = false;
     if (!s->response.drop) {
         s->reruns = 0;
         s->avoid = 0;
@@ -92,7 +91,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (!s->response.drop) session_note_read(s);
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
     if (s->settling) settle_facts(s, tx_status);
-    session_touched_ready(s, tx_status);
+    session_touched_ready(s, due, tx_status);
 }
 
 static void on_skipping(void *arg) {

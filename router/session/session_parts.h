@@ -70,7 +70,10 @@ void session_put_settings(struct session *s, bool shown, const char *before);
 // session_settings.c
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit);
-void session_touched_ready(struct session *s, char tx_status); // an exchange has been answered
+// The exchange `due` has been answered.
+void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
+// Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.
+bool session_touched_counts(const struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);

@@ -22,6 +22,7 @@ struct touched {
     struct setting_names names;
     struct buf rows; // DataRow messages, while reading
     bool reading;    // the query has been sent
+    bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
 };
 
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
@@ -93,7 +94,10 @@ bool session_touch(struct session *s, struct span unit) {
     return known;
 }
 
-void session_touched_ready(struct session *s, char tx_status) {
+bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
+
+void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
+    if (s->touched && (due->ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
     // What failed, or may yet be undone, may leave defaults behind.
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
     // SET LOCAL is over, unless one has been sent that is not answered yet.

@@ -258,3 +258,41 @@ def test_replication_is_refused(router):
     with fe.Frontend(router()) as conn, pytest.raises(fe.ServerError) as caught:
         conn.login(password="app-password", replication="database")
     assert caught.value.code in ("0A000", "08P01", "28000")
+
+
+def wait_running(cluster, text):
+    wait_until(lambda: cluster.primary.sql("select 1 from pg_stat_activity where state = 'active' and query like %s "
+                                           "and pid <> pg_backend_pid()", (f"%{text}%",)), 10, f"{text} to run")
+
+
+def terminate_clients(cluster):
+    cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+
+
+def test_lost_in_a_pipelined_commit(router, cluster, table):
+    """That what went before the COMMIT has been answered does not mean that the COMMIT is not under way."""
+    name = table()
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create or replace function commit_slowly() returns trigger language plpgsql as "
+                     "$$begin perform pg_sleep(60); return null; end$$;"
+                     f"create constraint trigger slow after insert on {name} deferrable initially deferred "
+                     "for each row execute function commit_slowly()")
+    with fe.Frontend(router()).login(password="app-password") as conn:
+        conn.ask(fe.query("begin"))
+        conn.ask(fe.query(f"insert into {name} values (1, 1)") + fe.query("commit /* slowly */"), syncs=1)
+        wait_running(cluster, "commit /* slowly */")
+        terminate_clients(cluster)
+        assert [e["C"] for e in fe.errors(conn.until("Z"))] == ["08007"]
+        assert conn.status == "I"
+
+
+def test_lost_behind_a_pipelined_begin(router, cluster):
+    """Nothing that a client has sent for its transaction may run outside one."""
+    with fe.Frontend(router()).login(password="app-password") as conn:
+        conn.ask(fe.query("select pg_backend_pid()") + fe.query("begin; select pg_sleep(60)"), syncs=1)
+        wait_running(cluster, "pg_sleep(60)")
+        terminate_clients(cluster)
+        assert [e["C"] for e in fe.errors(conn.until("Z"))] == ["08006"]
+        assert conn.status == "E"
+        assert [e["C"] for e in fe.errors(conn.ask(fe.query("select 1")))] == ["25P02"]
+        assert fe.kinds(conn.ask(fe.query("commit"))) == "CZ"

@@ -331,3 +331,18 @@ def test_prepared_behind_a_pipelined_set_local(router):
         assert fe.rows(a.ask(named)) == [["1577901845"]]
         a.ask(fe.query("commit"))
         assert fe.rows(b.ask(named)) == [["1577934245"]]
+
+
+def terminate_clients(cluster):
+    cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+
+
+def test_lost_behind_a_commit_and_chain(few, cluster):
+    """What a COMMIT AND CHAIN has made good is not forgotten with the transaction that follows it."""
+    with login(few) as conn:
+        for sql in ("begin", "set work_mem = '9MB'", "commit and chain"):
+            assert not fe.errors(conn.ask(fe.query(sql)))
+        terminate_clients(cluster)
+        conn.send(fe.query("select 1"))
+        messages = conn.drain()
+        assert [e["C"] for e in fe.errors(messages)] == ["08006"]
