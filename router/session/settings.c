@@ -85,6 +85,7 @@ static struct buf canonical(struct span pairs) {
 
 // Parameters that have no part in what a text means, only in how it is run or shown. Those of extensions and the
 // application's own, which have a dot in their names, have none either. Others may have: in doubt they do.
+// extra_float_digits has: that of a float is an immutable function, so 0.1::float8::text is settled with the plan.
 bool settings_name_has_meaning(struct span name) {
     static const char *const harmless[] = {"application_name",
                                            "bytea_output",
@@ -93,7 +94,6 @@ bool settings_name_has_meaning(struct span name) {
                                            "default_transaction_isolation",
                                            "default_transaction_read_only",
                                            "effective_cache_size",
-                                           "extra_float_digits",
                                            "idle_in_transaction_session_timeout",
                                            "idle_session_timeout",
                                            "jit",

@@ -95,13 +95,15 @@ static void contexts(void **state) {
     struct settings *c = settings_intern(t, PAIRS("TimeZone\0Asia/Tokyo"));
     struct settings *d = settings_intern(t, PAIRS("application_name\0x\0work_mem\0001MB"));
     struct settings *e = settings_intern(t, PAIRS("never_heard_of\0x"));
+    struct settings *f = settings_intern(t, PAIRS("extra_float_digits\0000")); // float8out is immutable
     assert_int_equal(settings_context(NULL), 0);
     assert_int_equal(settings_context(d), 0);
     assert_int_equal(settings_context(a), settings_context(b));
     assert_int_not_equal(settings_context(a), 0);
     assert_int_not_equal(settings_context(a), settings_context(c));
     assert_int_not_equal(settings_context(e), 0);
-    struct settings *all[] = {a, b, c, d, e};
+    assert_int_not_equal(settings_context(f), 0);
+    struct settings *all[] = {a, b, c, d, e, f};
     for (size_t i = 0; i < countof(all); i++) settings_unref(all[i]);
     settings_table_free(t);
 }
