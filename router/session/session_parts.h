@@ -81,8 +81,9 @@ void session_settings_read(struct session *s);  // the answer is there, or an er
 void session_forget_touched(struct session *s); // what was touched never came to be
 // The context (settings_context) of what the client parses now.
 uint64_t session_context(const struct session *s);
-// Takes what the config says of its database and user, and a reload may change, and what it has SET itself.
-void session_configure(struct session *s);
+// Takes what the config says of its database and user, and a reload may change, and what it has SET itself. Notices of
+// what it has SET in vain go to `told`, unless that is NULL.
+void session_configure(struct session *s, struct buf *told);
 
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost

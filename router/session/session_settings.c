@@ -209,7 +209,7 @@ static void keep_connection(struct session *s) {
 }
 
 void session_settings_read(struct session *s) {
-    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2);
+    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2), *told = &s->env->wbuf;
     if (take_rows(s, &unset, &pairs))
         adopt(s, buf_span(&unset), buf_span(&pairs));
     else
@@ -219,7 +219,9 @@ void session_settings_read(struct session *s) {
     response_start(&s->response, false);
     session_forget_touched(s);
     s->context = 0;
-    session_configure(s);
+    buf_clear(told);
+    session_configure(s, told);
+    if (buf_len(told) && !session_send_client(s, buf_span(told))) return;
     if (s->server->settings != s->settings)
         session_put_settings(s, true, "");
     else
@@ -240,31 +242,29 @@ static bool word_of(const struct session *s, const char *name, const char *const
     return false;
 }
 
-static void warn(struct session *s, const char *name, const char *const *words) {
+static void warn(struct buf *told, const char *name, const char *const *words) {
     struct fault f;
-    struct buf list = buf_make(256), *out = &s->env->wbuf;
+    struct buf list = buf_make(256);
+    if (!told) return;
     for (int i = 0; words[i]; i++) buf_printf(&list, "%s%s", i ? ", " : "", words[i]);
     fault_set(&f, "01000", "\"%s\" is not one of %.*s and has no effect", name, (int)buf_len(&list),
               (const char *)list.data);
     buf_release(&list);
-    if (s->client.state != CLIENT_READY) return;
-    buf_clear(out);
-    reply_notice(out, &f);
-    (void)session_send_client(s, buf_span(out));
+    reply_notice(told, &f);
 }
 
-void session_configure(struct session *s) {
+void session_configure(struct session *s, struct buf *told) {
     static const char *const routes[] = {"auto", "primary", "replica", NULL};
     static const char *const levels[] = {"eventual", "session", "monotonic", "global", NULL};
     const struct config *c = s->env->config;
     struct span isolation;
     int preference = config_route(c, s->client.database, s->client.user);
     int consistency = config_consistency(c, s->client.database, s->client.user);
-    if (!word_of(s, "pgsteer.route", routes, &preference)) warn(s, "pgsteer.route", routes);
-    if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(s, "pgsteer.consistency", levels);
+    if (!word_of(s, "pgsteer.route", routes, &preference)) warn(told, "pgsteer.route", routes);
+    if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(told, "pgsteer.consistency", levels);
     s->preference = (enum preference)preference;
     s->consistency = (enum consistency)consistency;
     // A replica has no serializable transactions.
     s->serializable = settings_get(s->settings, span_str("default_transaction_isolation"), &isolation) &&
-                      span_is(isolation, "serializable");
+                      strcasecmp((const char *)isolation.ptr, "serializable") == 0;
 }

@@ -346,3 +346,21 @@ def test_lost_behind_a_commit_and_chain(few, cluster):
         conn.send(fe.query("select 1"))
         messages = conn.drain()
         assert [e["C"] for e in fe.errors(messages)] == ["08006"]
+
+
+def test_reload_in_the_middle_of_a_row(few):
+    """Nothing is said to a client that is being sent a message, as of a parameter that has no effect."""
+    with login(few) as conn:
+        conn.ask(fe.query("set pgsteer.route = 'elsewhere'"))
+        conn.ask(fe.query("select 1"))
+        assert any("pgsteer.route" in notice["M"] for notice in conn.notices)
+        conn.send(fe.query("select repeat('x', 30000000)"))
+        conn.receive()
+        few.reload(default_pool_size=2, workers=1)
+        assert {set(row[0]) == {"x"} for row in fe.rows(conn.until("Z"))} == {True}
+
+
+def test_serializable_in_capitals(few, cluster):
+    with few.connect(options="-c default_transaction_isolation=SERIALIZABLE") as conn:
+        assert set(ports(conn, 6)) == {cluster.primary.port}
+    assert few.metric("pgsteer_reruns_total") == 0
