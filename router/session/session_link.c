@@ -283,6 +283,18 @@ void session_unlink(struct session *s) {
     s->on_replica = false;
 }
 
+// A replica may lack the role, or whatever else a setting names, that the primary has; and a connection may have been
+// left in a state that takes none: a statement_timeout that is too short for it.
+bool session_leave_refusing(struct session *s) {
+    bool known = s->on_replica && s->node < ROUTE_NODES_MAX;
+    if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= RERUNS_MAX)) return false;
+    if (known) s->avoid |= UINT64_C(1) << s->node;
+    s->claimed = s->prelude_due = false;
+    session_unlink(s);
+    response_start(&s->response, false);
+    return true;
+}
+
 void session_drop_servers(struct session *s) {
     struct server *sv = s->server, *held = s->held;
     if (s->state == SESSION_WAITING) pool_cancel(&s->ticket);

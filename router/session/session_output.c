@@ -216,6 +216,10 @@ static void prelude_done(struct session *s) {
 static void settings_were_refused(struct session *s) {
     struct fault f;
     s->server->dirty = true;
+    if (session_leave_refusing(s)) {
+        session_resume(s);
+        return;
+    }
     fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
@@ -225,7 +229,7 @@ static void after_read(struct session *s) {
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->response.settings_failed && !session_is_reading(s))
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.settings_failed)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);

@@ -172,7 +172,7 @@ static bool take_rows(const struct session *s, struct buf *unset, struct buf *pa
         if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) return false;
         if (!take_row(s, frame.payload, unset, pairs)) return false;
     }
-    return buf_len(pairs) <= SETTINGS_BYTES_MAX;
+    return buf_len(pairs) <= SETTINGS_BYTES_MAX && settings_bytes(s->settings) <= SETTINGS_BYTES_MAX;
 }
 
 // RESET means the value of the start-up packet, which the server takes for just another SET.

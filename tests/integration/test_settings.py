@@ -364,3 +364,48 @@ def test_serializable_in_capitals(few, cluster):
     with few.connect(options="-c default_transaction_isolation=SERIALIZABLE") as conn:
         assert set(ports(conn, 6)) == {cluster.primary.port}
     assert few.metric("pgsteer_reruns_total") == 0
+
+
+def test_a_replica_that_does_not_take_the_settings(router, cluster):
+    """What a setting names may be missing there still: the read goes to the primary."""
+    lagging = router(workers=1, max_lag="60s")
+    for node in cluster.replicas:
+        node.delay("10s")
+    cluster.primary.sql("create role too_new; grant too_new to app")
+    try:
+        with login(lagging, options="-c pgsteer.consistency=eventual") as conn:
+            assert not fe.errors(conn.ask(fe.query("set role too_new")))
+            for _ in range(4):
+                assert conn.value("select current_user") == "too_new"
+            assert lagging.metric("pgsteer_routed_total", target="primary", reason="no_replica") >= 4
+    finally:
+        cluster.primary.sql("drop role too_new")
+
+
+def test_settings_of_a_serializable_database(router, cluster):
+    """Where replicas can run nothing by default, not even what gives a client its settings."""
+    cluster.primary.sql("alter database app set default_transaction_isolation = serializable")
+    try:
+        cluster.caught_up()
+        with login(router(workers=1), application_name="x") as conn:
+            assert [conn.value("select 1") for _ in range(4)] == ["1"] * 4
+    finally:
+        cluster.primary.sql("alter database app reset default_transaction_isolation")
+        cluster.caught_up()
+
+
+def test_thousands_of_settings(router):
+    """They pin their client at some number, and are no burden to the next one before that."""
+    few = router(default_pool_size=2, workers=1)
+    with login(few) as a, login(few) as b:
+        for base in range(0, 3000, 1000):
+            a.ask(fe.query(";".join(f"set a.b{n} = '1'" for n in range(base, base + 1000))))
+        for _ in range(4):
+            assert a.value("select current_setting('a.b2999')") == "1"
+            assert b.value("select coalesce(current_setting('a.b2999', true), '')") == ""
+        a.ask(fe.query(f"set my.x = '{'x' * 60000}'"))
+        assert pinned(few) == 0
+        a.ask(fe.query(f"set my.y = '{'y' * 60000}'"))
+        assert a.value("select length(current_setting('my.x') || current_setting('my.y'))") == "120000"
+        assert b.value("select coalesce(current_setting('my.y', true), '')") == ""
+        assert pinned(few) == 1
