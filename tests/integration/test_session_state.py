@@ -296,3 +296,35 @@ def test_lost_behind_a_pipelined_begin(router, cluster):
         assert conn.status == "E"
         assert [e["C"] for e in fe.errors(conn.ask(fe.query("select 1")))] == ["25P02"]
         assert fe.kinds(conn.ask(fe.query("commit"))) == "CZ"
+
+
+def leave(conn):
+    conn.send(fe.TERMINATE)
+    conn.drain()
+
+
+def test_function_call_leaves_nothing(router, cluster):
+    """FunctionCall calls anything, set_config too; the connection is closed unless it was for a large object."""
+    oids = dict(cluster.primary.sql("select proname, oid::int from pg_proc where proname in ('set_config', 'lo_create')"))
+    few = router(default_pool_size=1, workers=1)
+    with fe.Frontend(few).login(password="app-password") as a, fe.Frontend(few).login(password="app-password") as b:
+        pid = a.value("select pg_backend_pid()")
+        assert "V" in fe.kinds(a.ask(fe.function_call(oids["lo_create"], [b"0"])))
+        assert b.value("select pg_backend_pid()") == pid
+        assert "V" in fe.kinds(a.ask(fe.function_call(oids["set_config"], [b"timezone", b"Asia/Tokyo", b"f"])))
+        assert b.value("select current_setting('timezone')") == "Etc/UTC"
+
+
+def test_session_mode_leaves_nothing(router, cluster):
+    """It is for clients whose functions leave state behind: the next client does not meet it."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create or replace function go_to_tokyo() returns int language plpgsql as "
+                     "$$begin perform set_config('timezone', 'Asia/Tokyo', false); return 1; end$$")
+    cluster.caught_up()
+    few = router(default_pool_size=1, workers=1, pool_mode="session")
+    with fe.Frontend(few).login(password="app-password") as a:
+        assert a.value("select go_to_tokyo()") == "1"
+        assert a.value("show timezone") == "Asia/Tokyo"
+        leave(a)
+    with fe.Frontend(few).login(password="app-password") as b:
+        assert b.value("show timezone") == "Etc/UTC"
