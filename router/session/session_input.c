@@ -251,7 +251,8 @@ static bool may_write(const struct session *s) {
            (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
 }
 
-// FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in pg_proc.dat.
+// FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
+// pg_proc.dat.
 static bool calls_large_object(struct span unit) {
     static const uint32_t functions[] = {715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172};
     struct cursor c = cursor_of(span_from(unit, PROTO_HEADER_LEN));
@@ -261,8 +262,8 @@ static bool calls_large_object(struct span unit) {
     return false;
 }
 
-// Whether the unit may leave something on the connection that nobody sees, and nobody else may meet. In session mode that
-// is a function with side effects in any write: the mode is there for those.
+// Whether the unit may leave something on the connection that nobody sees, and nobody else may meet. In session mode
+// that is a function with side effects in any write: the mode is there for those.
 static bool may_leave_unseen(const struct session *s, struct span unit) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_FUNCTION) return !calls_large_object(unit);
@@ -281,7 +282,7 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
-        s->settling |= SESSION_SETTLING_SYNTAX;     // an error, most likely, and then there is no cause
+        s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;

@@ -48,8 +48,8 @@ void session_park(struct session *s);
 void session_unlink(struct session *s);
 // The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f);
-// The server in use does not take the settings of the session, whose unit goes elsewhere. False when there is no unit, or
-// no hope.
+// The server in use does not take the settings of the session, whose unit goes elsewhere. False when there is no unit,
+// or no hope.
 bool session_leave_refusing(struct session *s);
 // The client is gone.
 void session_drop_servers(struct session *s);

@@ -305,7 +305,8 @@ def leave(conn):
 
 def test_function_call_leaves_nothing(router, cluster):
     """FunctionCall calls anything, set_config too; the connection is closed unless it was for a large object."""
-    oids = dict(cluster.primary.sql("select proname, oid::int from pg_proc where proname in ('set_config', 'lo_create')"))
+    oids = dict(cluster.primary.sql("select proname, oid::int from pg_proc "
+                                    "where proname in ('set_config', 'lo_create')"))
     few = router(default_pool_size=1, workers=1)
     with fe.Frontend(few).login(password="app-password") as a, fe.Frontend(few).login(password="app-password") as b:
         pid = a.value("select pg_backend_pid()")

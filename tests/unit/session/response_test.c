@@ -2,8 +2,8 @@
 //
 // tests/unit/session/response_test.c: what becomes of a server's messages, in whatever pieces they arrive.
 //
-// The server connection is a byte string; server.c is not linked. Every script is played whole, and again a byte at a time:
-// the client must get the same.
+// The server connection is a byte string; server.c is not linked. Every script is played whole, and again a byte at a
+// time: the client must get the same.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
