@@ -103,6 +103,7 @@ struct session {
     bool open;             // messages were sent for which the client's Sync has not come
     bool skipping;         // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
+    bool lexing;                               // ... or maybe not: what decides it is being changed
     bool session_mode;
     enum consistency consistency;
     enum preference preference;

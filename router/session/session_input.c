@@ -508,13 +508,18 @@ static size_t take_unit(struct session *s, struct span unit) {
     return unit.len;
 }
 
+// The answers that are due say how the next text is to be read, if they are waited for.
+static bool awaits_lexing(const struct session *s) {
+    return s->lexing && s->due && !s->open && !s->copy_due && !s->copying;
+}
+
 static bool scan(struct session *s, struct span in) {
     struct fault f;
     struct request_context ctx = {
         .database = s->database,
         .names = &s->names,
         .context = session_context(s),
-        .conforming = !s->nonstandard_strings && !s->unsafe_encoding,
+        .conforming = !s->nonstandard_strings && !s->unsafe_encoding && !(s->lexing && (s->due || s->open)),
         .max_held = (size_t)s->env->config->max_exchange_size,
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
@@ -544,7 +549,7 @@ static size_t take(struct session *s, struct span in) {
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) return 0; // it does not read what it asked for
     if (is_wrong_in_copy(s, in)) return 0;
-    if (!s->ready && !scan(s, in)) return 0;
+    if (!s->ready && (awaits_lexing(s) || !scan(s, in))) return 0;
     return take_unit(s, span_first(in, s->request.len));
 }
 

@@ -59,6 +59,28 @@ static bool any_has_meaning(struct span names) {
     return false;
 }
 
+// What decides where a string ends, and so what a text says.
+static bool any_is_lexing(struct span names) {
+    struct cursor c = cursor_of(names);
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (span_is(name, "standard_conforming_strings") || span_is(name, "client_encoding")) return true;
+    }
+    return false;
+}
+
+// Whether a text of the batch is read when one before it has been run.
+static bool parses_after_run(struct span batch) {
+    struct frame frame;
+    bool ran = false;
+    for (; batch.len; batch = span_from(batch, PROTO_HEADER_LEN + frame.payload.len)) {
+        if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) == WIRE_BAD || !frame.type) return false;
+        if (frame.type == FE_EXECUTE) ran = true;
+        if (frame.type == FE_PARSE && ran) return true;
+    }
+    return false;
+}
+
 static void add_touched(struct session *s, const struct setting_names *n) {
     if (!buf_len(&n->names)) return;
     if (!s->touched) {
@@ -88,6 +110,10 @@ bool session_touch(struct session *s, struct span unit) {
     }
     if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
+    if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {
+        s->lexing = true;
+        n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
+    }
     add_touched(s, &n);
     bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
     setting_names_release(&n);
@@ -100,8 +126,9 @@ void session_touched_ready(struct session *s, const struct reply *due, char tx_s
     if (s->touched && (due->ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
     // What failed, or may yet be undone, may leave defaults behind.
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
-    // SET LOCAL is over, unless one has been sent that is not answered yet.
-    if (!s->touched && tx_status == PROTO_TX_IDLE && !s->due && !s->open) s->context = 0;
+    if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
+    s->lexing = false;
+    if (!s->touched) s->context = 0; // SET LOCAL is over
 }
 
 // Reading back.

@@ -409,3 +409,37 @@ def test_thousands_of_settings(router):
         assert a.value("select length(current_setting('my.x') || current_setting('my.y'))") == "120000"
         assert b.value("select coalesce(current_setting('my.y', true), '')") == ""
         assert pinned(few) == 1
+
+
+def run(*texts):
+    return b"".join(fe.parse(sql) + fe.bind() + fe.execute() for sql in texts)
+
+
+# With the backslash as an escape it is a call, otherwise it is all one string.
+HIDDEN_CALL = r"select '\'' || set_config($$timezone$$, $$Asia/Tokyo$$, false) --'"
+
+
+@pytest.mark.parametrize("messages, syncs", [
+    (fe.query("set standard_conforming_strings = off") + fe.query(HIDDEN_CALL), 2),
+    (fe.query("begin; set local standard_conforming_strings = off") + fe.query(HIDDEN_CALL) + fe.query("commit"), 3),
+    (run("set standard_conforming_strings = off", HIDDEN_CALL) + fe.SYNC, 1),
+    (run("set standard_conforming_strings = off") + fe.FLUSH + run(HIDDEN_CALL) + fe.SYNC, 1),
+    (fe.parse("set standard_conforming_strings = off", "off") + fe.SYNC + fe.bind("off") + fe.execute() +
+     run(HIDDEN_CALL) + fe.SYNC, 2),
+], ids=["queries", "local", "batch", "flush", "prepared"])
+def test_texts_behind_a_change_of_how_they_are_read(router, messages, syncs):
+    """They are not understood before the change is known."""
+    few = router(default_pool_size=1, workers=1)
+    with login(few) as a, login(few) as b:
+        assert not fe.errors(a.ask(messages, syncs))
+        assert a.value("select current_setting('timezone')") == "Asia/Tokyo"
+        leave(a)
+        assert b.value("select current_setting('timezone')") == "Etc/UTC"
+
+
+def test_encoding_set_ahead_does_not_pin(few):
+    with login(few) as conn:
+        conn.ask(fe.query("set client_encoding = 'LATIN1'") + fe.query("select 1") + fe.ask("select 2"), syncs=3)
+        assert conn.value("show client_encoding") == "LATIN1"
+        conn.ask(fe.query("set client_encoding = 'UTF8'; copy (select 1) to stdout"))
+    assert pinned(few) == 0
