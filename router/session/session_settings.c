@@ -22,6 +22,7 @@ struct touched {
     struct setting_names names;
     struct buf rows; // DataRow messages, while reading
     bool reading;    // the query has been sent
+    bool undone;     // something of it may have been, and have left a default behind
     bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
 };
 
@@ -124,8 +125,7 @@ bool session_touched_counts(const struct session *s) { return s->touched && s->t
 
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
     if (s->touched && (due->ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
-    // What failed, or may yet be undone, may leave defaults behind.
-    if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
+    if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->undone = true;
     if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
     s->lexing = false;
     if (!s->touched) s->context = 0; // SET LOCAL is over
@@ -133,9 +133,11 @@ void session_touched_ready(struct session *s, const struct reply *due, char tx_s
 
 // Reading back.
 
+static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
+
 void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
-    settings_read_sql(buf_span(&s->touched->names.names), s->touched->names.restores, &sql);
+    settings_read_sql(buf_span(&s->touched->names.names), may_be_defaults(s->touched), &sql);
     s->touched->reading = true;
     session_ask_server(s, buf_span(&sql));
     s->response.capture = &s->touched->rows;
@@ -150,14 +152,17 @@ static bool next_column(struct cursor *c, struct span *value) {
     return !null && !c->bad;
 }
 
-// What is as if it had never been set, although the server cannot tell: an identity that is the login's own; and an
-// application's parameter after RESET, which is empty.
+// What is as if it had never been set, although the server cannot tell: an identity that is the login's own, unless it
+// was taken (SET ROLE NONE) where the start-up packet has another one; and an application's parameter after RESET,
+// which is empty.
 static bool is_default(const struct session *s, struct span name, struct span value) {
+    const struct touched *t = s->touched;
     struct span startup;
-    if (span_is(name, "role")) return span_is(value, "none");
-    if (span_is(name, "session_authorization")) return span_is(value, s->client.user);
-    return value.len == 0 && s->touched->names.restores && memchr(name.ptr, '.', name.len) &&
-           settings_get(s->startup, name, &startup);
+    bool by_startup = settings_get(s->startup, name, &startup);
+    if (span_is(name, "role")) return span_is(value, "none") && (t->names.restores || !by_startup);
+    if (span_is(name, "session_authorization"))
+        return span_is(value, s->client.user) && (t->names.restores || !by_startup);
+    return value.len == 0 && may_be_defaults(t) && memchr(name.ptr, '.', name.len) && by_startup;
 }
 
 static bool is_ascii(struct span text) {

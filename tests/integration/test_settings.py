@@ -443,3 +443,20 @@ def test_encoding_set_ahead_does_not_pin(few):
         assert conn.value("show client_encoding") == "LATIN1"
         conn.ask(fe.query("set client_encoding = 'UTF8'; copy (select 1) to stdout"))
     assert pinned(few) == 0
+
+
+def test_role_of_the_startup_packet(few, cluster):
+    """RESET goes back to it, NONE is the login's own, and neither is taken for the other."""
+    cluster.primary.sql("grant monitor to app")
+    cluster.caught_up()
+    try:
+        with few.connect(options="-c role=monitor") as conn, few.connect() as other:
+            for statements, role in ((["select 1"], "monitor"), (["set role none"], "app"), (["reset role"], "monitor"),
+                                     (["begin", "set role none", "commit"], "app"), (["set role monitor"], "monitor"),
+                                     (["begin", "set role none", "rollback"], "monitor")):
+                for sql in statements:
+                    conn.execute(sql)
+                assert {conn.execute("select current_user").fetchone()[0] for _ in range(4)} == {role}, statements
+                assert other.execute("select current_user").fetchone() == ("app",)
+    finally:
+        cluster.primary.sql("revoke monitor from app")
