@@ -25,8 +25,8 @@ enum reply_kind {
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
 
-// What a Parse or Close did to the client's names when it was sent, so that it can be undone if the server never did
-// it.
+// What a Parse or Close, or the Execute of a DEALLOCATE, did to the client's names when it was sent, so that it can be
+// undone if the server never did it.
 struct reply {
     uint8_t kind;             // enum reply_kind
     uint8_t action;           // enum reply_action
