@@ -17,6 +17,7 @@ static void add_name(struct setting_names *n, struct span name, bool local) {
     }
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.ptr[i];
+        n->unknown |= c >= 0x80; // in the client's encoding, which we do not know
         lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
     }
     lower[name.len] = '\0';

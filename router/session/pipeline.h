@@ -25,8 +25,8 @@ enum reply_kind {
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
 
-// What a Parse or Close did to the client's names when it was sent, so that it can be undone if the server never did
-// it.
+// What a Parse or Close, or the Execute of a DEALLOCATE, did to the client's names when it was sent, so that it can be
+// undone if the server never did it.
 struct reply {
     uint8_t kind;             // enum reply_kind
     uint8_t action;           // enum reply_action
@@ -39,6 +39,7 @@ struct reply {
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
     bool counted;        // it is one of the session's `due`
     bool wrote;          // it is not just a read
+    bool begins, ends;   // a transaction
     uint32_t journal;    // bytes of the session's journal that it stands for
     uint64_t started_us; // when it was sent
 };

@@ -182,7 +182,8 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
     for (uint32_t i = n; i-- > 0;) { // the last first, so that what was there before comes back
         const struct reply *r = pipeline_at(due, i);
         if (r->kind == REPLY_PARSE) undo_parse(client, server, r, i == 0);
-        if (r->kind == REPLY_CLOSE) undo_close(client, server, r);
+        // An Execute has names only where it is that of a DEALLOCATE.
+        if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) undo_close(client, server, r);
     }
     while (n-- > 0) pipeline_pop(due);
     return has_sync;

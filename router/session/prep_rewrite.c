@@ -112,9 +112,10 @@ static bool is_invented(struct batch *b, const struct frame *f) {
             f->payload.ptr[0] == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
-        struct statement *gone = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
-        if (gone) statement_unref(gone);
-        pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
+        struct reply *due = pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
+        due->client_names = true;
+        due->before = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
+        due->name = mem_strndup(b->gone, b->gone_len);
         return true;
     }
     default: return false;

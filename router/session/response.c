@@ -298,8 +298,8 @@ static enum response_result on_answer(struct response *x, struct server *s, cons
 // Notices and notifications answer nothing and may come at any time.
 static enum response_result on_aside(struct response *x, struct server *s, const struct frame *frame, size_t here) {
     struct reply *due = pipeline_head(&s->replies);
-    bool swallow =
-        x->drop || (due && due->action == REPLY_SWALLOW) || (frame->type == BE_NOTIFICATION && !x->notifications);
+    bool ours = x->drop || (due && due->action == REPLY_SWALLOW);
+    bool swallow = frame->type == BE_NOTIFICATION ? !x->notifications : ours; // whatever question it comes with
     x->pass = frame->total - (uint32_t)here;
     x->pass_swallow = swallow;
     if (swallow || forward(x, frame->payload.ptr - PROTO_HEADER_LEN, here)) return RESPONSE_OK;

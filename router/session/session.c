@@ -205,7 +205,7 @@ void sessions_config_changed(struct session_env *env) {
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
         // pool_mode stays what it was at the login: the client may have built on it.
-        if (s->database) session_configure(s);
+        if (s->database) session_configure(s, NULL); // its client may be in the middle of a message
     }
 }
 

@@ -105,6 +105,7 @@ struct session {
     bool open;             // messages were sent for which the client's Sync has not come
     bool skipping;         // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
+    bool lexing;                               // ... or maybe not: what decides it is being changed
     bool session_mode;
     enum consistency consistency;
     enum preference preference;
@@ -114,12 +115,10 @@ struct session {
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
-    bool tx_beginning;    // a BEGIN is under way
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
     bool copying;         // it does, and the client has not said that it is done
     uint8_t copies_ended; // CopyDone or CopyFail sent ahead of the CopyInResponse
-    bool tx_ending;       // a COMMIT or ROLLBACK is under way
     bool lost_tx;         // its transaction's server connection is gone (session_lost.c)
     bool lost_told;       // ... and the client has had an error for it
     bool tx_wrote;        // the transaction under way may have written

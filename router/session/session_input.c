@@ -252,6 +252,25 @@ static bool may_write(const struct session *s) {
            (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
 }
 
+// FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
+// pg_proc.dat.
+static bool calls_large_object(struct span unit) {
+    static const uint32_t functions[] = {715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172};
+    struct cursor c = cursor_of(span_from(unit, PROTO_HEADER_LEN));
+    uint32_t oid = cursor_u32(&c);
+    for (size_t i = 0; i < countof(functions); i++)
+        if (functions[i] == oid) return true;
+    return false;
+}
+
+// Whether the unit may leave something on the connection that nobody sees, and nobody else may meet. In session mode
+// that is a function with side effects in any write: the mode is there for those.
+static bool may_leave_unseen(const struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    if (r->kind == REQUEST_FUNCTION) return !calls_large_object(unit);
+    return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
+}
+
 // Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
 static void note_sequences(struct server *sv, uint64_t client) {
     sv->sequence_user = !sv->sequence_user || sv->sequence_user == client ? client : SEQUENCES_OF_SEVERAL;
@@ -265,13 +284,11 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
-        s->settling |= SESSION_SETTLING_SYNTAX;     // an error, most likely, and then there is no cause
-    if (facts & FACT_CALL) s->server->dirty = true; // whatever they set, nobody else may meet
-    if (facts & FACT_BEGIN) s->tx_beginning = true;
+        s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
+    if (may_leave_unseen(s, unit)) s->server->dirty = true;
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
-    if (facts & FACT_END) s->tx_ending = true;
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
@@ -286,6 +303,8 @@ static void note_exchange(struct session *s, struct span unit) {
     struct reply *due = pipeline_at(p, p->count - 1);
     due->counted = true;
     due->wrote = may_write(s);
+    due->begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
+    due->ends = (s->request.verdict.facts & FACT_END) != 0;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
@@ -496,13 +515,18 @@ static size_t take_unit(struct session *s, struct span unit) {
     return unit.len;
 }
 
+// The answers that are due say how the next text is to be read, if they are waited for.
+static bool awaits_lexing(const struct session *s) {
+    return s->lexing && s->due && !s->open && !s->copy_due && !s->copying;
+}
+
 static bool scan(struct session *s, struct span in) {
     struct fault f;
     struct request_context ctx = {
         .database = s->database,
         .names = &s->names,
         .meaning = session_meaning(s),
-        .conforming = !s->nonstandard_strings && !s->unsafe_encoding,
+        .conforming = !s->nonstandard_strings && !s->unsafe_encoding && !(s->lexing && (s->due || s->open)),
         .max_held = (size_t)s->env->config->max_exchange_size,
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
@@ -532,7 +556,7 @@ static size_t take(struct session *s, struct span in) {
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) return 0; // it does not read what it asked for
     if (is_wrong_in_copy(s, in)) return 0;
-    if (!s->ready && !scan(s, in)) return 0;
+    if (!s->ready && (awaits_lexing(s) || !scan(s, in))) return 0;
     return take_unit(s, span_first(in, s->request.len));
 }
 

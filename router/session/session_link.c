@@ -283,6 +283,18 @@ void session_unlink(struct session *s) {
     s->on_replica = false;
 }
 
+// A replica may lack the role, or whatever else a setting names, that the primary has; and a connection may have been
+// left in a state that takes none: a statement_timeout that is too short for it.
+bool session_leave_refusing(struct session *s) {
+    bool known = s->on_replica && s->node < ROUTE_NODES_MAX;
+    if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= RERUNS_MAX)) return false;
+    if (known) s->avoid |= UINT64_C(1) << s->node;
+    s->claimed = s->prelude_due = false;
+    session_unlink(s);
+    response_start(&s->response, false);
+    return true;
+}
+
 void session_drop_servers(struct session *s) {
     struct server *sv = s->server, *held = s->held;
     if (s->state == SESSION_WAITING) pool_cancel(&s->ticket);
@@ -329,10 +341,9 @@ void session_run_again(struct session *s, bool anywhere) {
     }
     s->reruns++;
     s->due = 0;
-    s->claimed = s->prelude_due = s->tx_beginning = false;
+    s->claimed = s->prelude_due = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
-    s->tx_ending = false;
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
     s->again_anywhere = anywhere;
@@ -350,14 +361,21 @@ static bool survives(const struct session *s) {
 // What was under way when the connection was lost.
 struct loss {
     uint32_t due;
-    bool in_transaction, ending, flush; // flush: the one exchange was a Flush, and the client has sent no Sync
+    bool in_transaction; // after all that was under way
+    bool ending;         // of a transaction, among it
+    bool flush;          // the one exchange was a Flush, and the client has sent no Sync
 };
 
-static struct loss loss_of(const struct session *s, const struct server *sv) {
-    return (struct loss){.due = s->due,
-                         .in_transaction = sv->tx_status != PROTO_TX_IDLE || s->tx_beginning,
-                         .ending = s->tx_ending,
-                         .flush = s->flush_due};
+static struct loss loss_of(const struct session *s, struct server *sv) {
+    struct loss l = {.due = s->due, .in_transaction = sv->tx_status != PROTO_TX_IDLE, .flush = s->flush_due};
+    for (uint32_t i = 0; i < sv->replies.count; i++) {
+        const struct reply *due = pipeline_at(&sv->replies, i);
+        if (due->begins) l.in_transaction = true;
+        if (!due->ends || !l.in_transaction) continue;
+        l.ending = true;
+        l.in_transaction = false;
+    }
+    return l;
 }
 
 // One error for each exchange that was under way: nobody knows whether it ran, so it is not run again. A transaction is
@@ -365,9 +383,8 @@ static struct loss loss_of(const struct session *s, const struct server *sv) {
 static void answer_lost(struct session *s, const struct loss *l, struct fault *f) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    if (l->in_transaction && l->ending)
-        fault_set(f, "08007", "the connection was lost while the transaction was being ended");
-    s->lost_tx = l->in_transaction && !l->ending;
+    if (l->ending) fault_set(f, "08007", "the connection was lost while the transaction was being ended");
+    s->lost_tx = l->in_transaction;
     s->lost_told = l->due > 0;
     for (uint32_t i = 0; i < l->due; i++) {
         reply_error(out, false, f);
@@ -404,14 +421,15 @@ void session_note_read(struct session *s) {
 static void forget_due(struct session *s) {
     if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
-    s->claimed = s->prelude_due = s->tx_beginning = false;
+    s->claimed = s->prelude_due = false;
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
-    s->tx_wrote = s->tx_ending = false;
+    s->tx_wrote = false;
     session_forget_touched(s);
     s->context = 0;
     if (s->ddl) session_note_ddl(s, true);
+    s->lexing = false;
     response_start(&s->response, false);
     buf_release(&s->journal);
 }
@@ -440,7 +458,8 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns < RERUNS_MAX, alive = survives(s);
     struct loss loss = loss_of(s, sv);
     // What was SET and not read back is gone, unless its transaction never came to an end.
-    if (s->touched && (!loss.in_transaction || loss.ending)) alive = false;
+    if (s->touched && (!loss.in_transaction || loss.ending || session_touched_counts(s))) alive = false;
+    if (s->lexing) alive = false; // how the texts of its client are to be read is known from the connection
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);

@@ -135,7 +135,7 @@ void session_authenticated(void *owner, struct client *c) {
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
-    session_configure(s);
+    session_configure(s, NULL);
     log_in(s);
 }
 

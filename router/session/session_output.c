@@ -71,7 +71,6 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     struct stats *stats = s->env->stats;
     if (!due->counted) return;
     s->due--;
-    s->tx_ending = false;
     if (!s->due && !s->open) { // else a COPY may be among what was sent behind this one
         s->copy_due = s->copying = false;
         s->copies_ended = 0;
@@ -80,7 +79,6 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
         s->flush_due = false;
         s->skipping = s->response.failed; // until the client's own Sync
     }
-    s->tx_beginning = false;
     if (!s->response.drop) {
         s->reruns = 0;
         s->avoid = 0;
@@ -95,7 +93,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (!s->response.drop) session_note_read(s);
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
     if (s->settling) settle_facts(s, tx_status);
-    session_touched_ready(s, tx_status);
+    session_touched_ready(s, due, tx_status);
     if (s->ddl) session_note_ddl(s, tx_status == PROTO_TX_IDLE);
 }
 
@@ -221,6 +219,10 @@ static void prelude_done(struct session *s) {
 static void settings_were_refused(struct session *s) {
     struct fault f;
     s->server->dirty = true;
+    if (session_leave_refusing(s)) {
+        session_resume(s);
+        return;
+    }
     fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
@@ -230,7 +232,7 @@ static void after_read(struct session *s) {
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->response.settings_failed && !session_is_reading(s))
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.settings_failed)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);

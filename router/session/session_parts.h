@@ -48,6 +48,9 @@ void session_park(struct session *s);
 void session_unlink(struct session *s);
 // The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f);
+// The server in use does not take the settings of the session, whose unit goes elsewhere. False when there is no unit,
+// or no hope.
+bool session_leave_refusing(struct session *s);
 // The client is gone.
 void session_drop_servers(struct session *s);
 // The unit that is ready gets this error instead of a server.
@@ -71,7 +74,10 @@ void session_put_settings(struct session *s, bool shown, const char *before);
 // session_settings.c
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit);
-void session_touched_ready(struct session *s, char tx_status); // an exchange has been answered
+// The exchange `due` has been answered.
+void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
+// Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.
+bool session_touched_counts(const struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);
@@ -79,8 +85,9 @@ void session_settings_read(struct session *s);  // the answer is there, or an er
 void session_forget_touched(struct session *s); // what was touched never came to be
 // Of what the client parses now.
 struct meaning session_meaning(const struct session *s);
-// Takes what the config says of its database and user, and a reload may change, and what it has SET itself.
-void session_configure(struct session *s);
+// Takes what the config says of its database and user, and a reload may change, and what it has SET itself. Notices of
+// what it has SET in vain go to `told`, unless that is NULL.
+void session_configure(struct session *s, struct buf *told);
 
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost

@@ -23,6 +23,8 @@ struct touched {
     struct buf rows; // DataRow messages, while reading
     bool anything;   // DO or CALL: it may have left anything behind
     bool reading;    // the query has been sent
+    bool undone;     // something of it may have been, and have left a default behind
+    bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
 };
 
 // What else a session may hold, each by the name of its pin: whether there is any.
@@ -77,6 +79,28 @@ static bool any_has_meaning(struct span names) {
     return false;
 }
 
+// What decides where a string ends, and so what a text says.
+static bool any_is_lexing(struct span names) {
+    struct cursor c = cursor_of(names);
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (span_is(name, "standard_conforming_strings") || span_is(name, "client_encoding")) return true;
+    }
+    return false;
+}
+
+// Whether a text of the batch is read when one before it has been run.
+static bool parses_after_run(struct span batch) {
+    struct frame frame;
+    bool ran = false;
+    for (; batch.len; batch = span_from(batch, PROTO_HEADER_LEN + frame.payload.len)) {
+        if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) == WIRE_BAD || !frame.type) return false;
+        if (frame.type == FE_EXECUTE) ran = true;
+        if (frame.type == FE_PARSE && ran) return true;
+    }
+    return false;
+}
+
 static void add_touched(struct session *s, const struct setting_names *n) {
     bool anything = (s->request.verdict.facts & FACT_CALL) != 0;
     if (!buf_len(&n->names) && !anything) return;
@@ -108,6 +132,10 @@ bool session_touch(struct session *s, struct span unit) {
     }
     if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
+    if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {
+        s->lexing = true;
+        n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
+    }
     add_touched(s, &n);
     bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
     setting_names_release(&n);
@@ -120,10 +148,14 @@ static void know_context(struct session *s) {
     if (!(s->pins & unknown)) s->context = 0;
 }
 
-void session_touched_ready(struct session *s, char tx_status) {
-    // What failed, or may yet be undone, may leave defaults behind.
-    if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->names.restores = true;
-    if (!s->touched && tx_status == PROTO_TX_IDLE) know_context(s); // SET LOCAL is over
+bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
+
+void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
+    if (s->touched && (due->ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
+    if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->undone = true;
+    if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
+    s->lexing = false;
+    if (!s->touched) know_context(s); // SET LOCAL is over
 }
 
 // Reading back.
@@ -139,10 +171,12 @@ static void put_anything_sql(struct buf *sql) {
                    states[i].from);
 }
 
+static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
+
 void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
     struct span names = buf_span(&s->touched->names.names);
-    if (names.len) settings_read_sql(names, s->touched->names.restores, &sql);
+    if (names.len) settings_read_sql(names, may_be_defaults(s->touched), &sql);
     if (s->touched->anything) put_anything_sql(&sql);
     s->touched->reading = true;
     session_ask_server(s, buf_span(&sql));
@@ -165,14 +199,17 @@ static bool next_column(struct cursor *c, struct span *value) {
     return !null && !c->bad;
 }
 
-// What is as if it had never been set, although the server cannot tell: an identity that is the login's own; and an
-// application's parameter after RESET, which is empty.
+// What is as if it had never been set, although the server cannot tell: an identity that is the login's own, unless it
+// was taken (SET ROLE NONE) where the start-up packet has another one; and an application's parameter after RESET,
+// which is empty.
 static bool is_default(const struct session *s, struct span name, struct span value) {
+    const struct touched *t = s->touched;
     struct span startup;
-    if (span_is(name, "role")) return span_is(value, "none");
-    if (span_is(name, "session_authorization")) return span_is(value, s->client.user);
-    return value.len == 0 && s->touched->names.restores && memchr(name.ptr, '.', name.len) &&
-           settings_get(s->startup, name, &startup);
+    bool by_startup = settings_get(s->startup, name, &startup);
+    if (span_is(name, "role")) return span_is(value, "none") && (t->names.restores || !by_startup);
+    if (span_is(name, "session_authorization"))
+        return span_is(value, s->client.user) && (t->names.restores || !by_startup);
+    return value.len == 0 && may_be_defaults(t) && memchr(name.ptr, '.', name.len) && by_startup;
 }
 
 static bool is_ascii(struct span text) {
@@ -226,7 +263,7 @@ static bool take_rows(struct session *s, struct buf *unset, struct buf *pairs) {
         if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) return false;
         if (!take_row(s, frame.payload, unset, pairs)) return false;
     }
-    return buf_len(pairs) <= SETTINGS_BYTES_MAX;
+    return buf_len(pairs) <= SETTINGS_BYTES_MAX && settings_bytes(s->settings) <= SETTINGS_BYTES_MAX;
 }
 
 // RESET means the value of the start-up packet, which the server takes for just another SET.
@@ -256,7 +293,7 @@ static void adopt(struct session *s, struct span unset, struct span pairs) {
 }
 
 void session_settings_read(struct session *s) {
-    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2);
+    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2), *told = &s->env->wbuf;
     if (take_rows(s, &unset, &pairs))
         adopt(s, buf_span(&unset), buf_span(&pairs));
     else
@@ -266,7 +303,9 @@ void session_settings_read(struct session *s) {
     response_start(&s->response, false);
     session_forget_touched(s);
     know_context(s);
-    session_configure(s);
+    buf_clear(told);
+    session_configure(s, told);
+    if (buf_len(told) && !session_send_client(s, buf_span(told))) return;
     if (s->server->settings != s->settings)
         session_put_settings(s, true, "");
     else
@@ -287,31 +326,29 @@ static bool word_of(const struct session *s, const char *name, const char *const
     return false;
 }
 
-static void warn(struct session *s, const char *name, const char *const *words) {
+static void warn(struct buf *told, const char *name, const char *const *words) {
     struct fault f;
-    struct buf list = buf_make(256), *out = &s->env->wbuf;
+    struct buf list = buf_make(256);
+    if (!told) return;
     for (int i = 0; words[i]; i++) buf_printf(&list, "%s%s", i ? ", " : "", words[i]);
     fault_set(&f, "01000", "\"%s\" is not one of %.*s and has no effect", name, (int)buf_len(&list),
               (const char *)list.data);
     buf_release(&list);
-    if (s->client.state != CLIENT_READY) return;
-    buf_clear(out);
-    reply_notice(out, &f);
-    (void)session_send_client(s, buf_span(out));
+    reply_notice(told, &f);
 }
 
-void session_configure(struct session *s) {
+void session_configure(struct session *s, struct buf *told) {
     static const char *const routes[] = {"auto", "primary", "replica", NULL};
     static const char *const levels[] = {"eventual", "session", "monotonic", "global", NULL};
     const struct config *c = s->env->config;
     struct span isolation;
     int preference = config_route(c, s->client.database, s->client.user);
     int consistency = config_consistency(c, s->client.database, s->client.user);
-    if (!word_of(s, "pgsteer.route", routes, &preference)) warn(s, "pgsteer.route", routes);
-    if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(s, "pgsteer.consistency", levels);
+    if (!word_of(s, "pgsteer.route", routes, &preference)) warn(told, "pgsteer.route", routes);
+    if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(told, "pgsteer.consistency", levels);
     s->preference = (enum preference)preference;
     s->consistency = (enum consistency)consistency;
     // A replica has no serializable transactions.
     s->serializable = settings_get(s->settings, span_str("default_transaction_isolation"), &isolation) &&
-                      span_is(isolation, "serializable");
+                      strcasecmp((const char *)isolation.ptr, "serializable") == 0;
 }

@@ -85,6 +85,7 @@ static struct buf canonical(struct span pairs) {
 
 // Parameters that have no part in what a text means, only in how it is run or shown. Those of extensions and the
 // application's own, which have a dot in their names, have none either. Others may have: in doubt they do.
+// extra_float_digits has: that of a float is an immutable function, so 0.1::float8::text is settled with the plan.
 bool settings_name_has_meaning(struct span name) {
     static const char *const harmless[] = {"application_name",
                                            "bytea_output",
@@ -93,7 +94,6 @@ bool settings_name_has_meaning(struct span name) {
                                            "default_transaction_isolation",
                                            "default_transaction_read_only",
                                            "effective_cache_size",
-                                           "extra_float_digits",
                                            "idle_in_transaction_session_timeout",
                                            "idle_session_timeout",
                                            "jit",
@@ -186,6 +186,8 @@ void settings_put_names(const struct settings *s, struct buf *out) {
     while (next_pair(&c, &p)) buf_put(out, p.name.ptr, p.name.len + 1);
 }
 
+size_t settings_bytes(const struct settings *s) { return s ? s->len : 0; }
+
 uint64_t settings_context(const struct settings *s) {
     if (!s) return 0;
     return s->all_mean ? s->id : settings_context(s->meaning);
@@ -211,16 +213,19 @@ static void put_literal(struct buf *sql, struct span text) {
     buf_put_u8(sql, '\'');
 }
 
-// A list of set_config() calls, begun by the first.
+// Lists of set_config() calls; PostgreSQL takes 1664 in one.
+enum { CALLS_MAX = 1000 };
+
 struct calls {
     struct buf *sql;
-    bool any;
+    size_t n;
 };
 
 // `value` NULL: back to the default, as SET ... TO DEFAULT.
 static void put_call(struct calls *calls, struct span name, const struct span *value) {
-    buf_printf(calls->sql, "%spg_catalog.set_config(", calls->any ? "," : "SELECT ");
-    calls->any = true;
+    const char *before = calls->n == 0 ? "SELECT " : calls->n % CALLS_MAX == 0 ? ";SELECT " : ",";
+    buf_printf(calls->sql, "%spg_catalog.set_config(", before);
+    calls->n++;
     put_literal(calls->sql, name);
     buf_put_u8(calls->sql, ',');
     if (value)
@@ -240,15 +245,38 @@ static bool has_identity(const struct settings *s) {
     return settings_get(s, span_str(identities[0]), &value) || settings_get(s, span_str(identities[1]), &value);
 }
 
+// A walk beside another one, since both are sorted: there may be thousands.
+struct walk {
+    struct cursor c;
+    struct pair p;
+    bool more;
+};
+
+static struct walk walk_of(const struct settings *s) {
+    struct walk w = {.c = pairs_of(s)};
+    w.more = next_pair(&w.c, &w.p);
+    return w;
+}
+
+static bool walk_find(struct walk *w, struct span name, struct span *value) {
+    while (w->more && strcasecmp((const char *)w->p.name.ptr, (const char *)name.ptr) < 0)
+        w->more = next_pair(&w->c, &w->p);
+    if (!w->more || !span_eq(w->p.name, name)) return false;
+    *value = w->p.value;
+    return true;
+}
+
 static void put_difference(struct calls *calls, const struct settings *from, const struct settings *to) {
     struct cursor c = pairs_of(from);
+    struct walk beside = walk_of(to);
     struct pair p;
     struct span value;
     while (next_pair(&c, &p))
-        if (!settings_get(to, p.name, &value)) put_call(calls, p.name, NULL);
+        if (!walk_find(&beside, p.name, &value)) put_call(calls, p.name, NULL);
     c = pairs_of(to);
+    beside = walk_of(from);
     while (next_pair(&c, &p)) {
-        bool same = settings_get(from, p.name, &value) && span_eq(value, p.value);
+        bool same = walk_find(&beside, p.name, &value) && span_eq(value, p.value);
         if (!same && !is_identity(p.name)) put_call(calls, p.name, &p.value);
     }
     for (size_t i = 0; i < countof(identities); i++)
@@ -257,7 +285,11 @@ static void put_difference(struct calls *calls, const struct settings *from, con
 
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
     struct calls calls = {.sql = sql};
+    struct span value;
     if (from == to) return;
+    // A SELECT in a serializable transaction may wait for those of others to end, and fails on a replica.
+    if (settings_get(from, span_str("default_transaction_isolation"), &value))
+        buf_printf(sql, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
     if (has_identity(from)) { // RESET ALL leaves the role and the session's user as they are
         buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
         from = NULL;

@@ -29,6 +29,7 @@ void settings_unref(struct settings *s); // NULL is fine
 // The value of a parameter, in lower case; false when it is not among them. NULL has none.
 bool settings_get(const struct settings *s, struct span name, struct span *value);
 void settings_put_names(const struct settings *s, struct buf *out);
+size_t settings_bytes(const struct settings *s); // of their names and values
 // A number that is the same for settings under which a text of SQL means the same: a constant such as '1.2.2026'::date
 // and the names in a text are settled when it is parsed. 0 = as under the server's defaults.
 uint64_t settings_context(const struct settings *s);

@@ -294,3 +294,74 @@ def test_do_that_leaves_nothing_pins_nobody(router):
             conn.execute("do $$ begin set work_mem = '9MB'; reset work_mem; end $$")
             conn.execute("select 1")
             assert endpoint.metric("pgsteer_clients_pinned") == 0
+
+
+def wait_running(cluster, text):
+    wait_until(lambda: cluster.primary.sql("select 1 from pg_stat_activity where state = 'active' and query like %s "
+                                           "and pid <> pg_backend_pid()", (f"%{text}%",)), 10, f"{text} to run")
+
+
+def terminate_clients(cluster):
+    cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+
+
+def test_lost_in_a_pipelined_commit(router, cluster, table):
+    """That what went before the COMMIT has been answered does not mean that the COMMIT is not under way."""
+    name = table()
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create or replace function commit_slowly() returns trigger language plpgsql as "
+                     "$$begin perform pg_sleep(60); return null; end$$;"
+                     f"create constraint trigger slow after insert on {name} deferrable initially deferred "
+                     "for each row execute function commit_slowly()")
+    with fe.Frontend(router()).login(password="app-password") as conn:
+        conn.ask(fe.query("begin"))
+        conn.ask(fe.query(f"insert into {name} values (1, 1)") + fe.query("commit /* slowly */"), syncs=1)
+        wait_running(cluster, "commit /* slowly */")
+        terminate_clients(cluster)
+        assert [e["C"] for e in fe.errors(conn.until("Z"))] == ["08007"]
+        assert conn.status == "I"
+
+
+def test_lost_behind_a_pipelined_begin(router, cluster):
+    """Nothing that a client has sent for its transaction may run outside one."""
+    with fe.Frontend(router()).login(password="app-password") as conn:
+        conn.ask(fe.query("select pg_backend_pid()") + fe.query("begin; select pg_sleep(60)"), syncs=1)
+        wait_running(cluster, "pg_sleep(60)")
+        terminate_clients(cluster)
+        assert [e["C"] for e in fe.errors(conn.until("Z"))] == ["08006"]
+        assert conn.status == "E"
+        assert [e["C"] for e in fe.errors(conn.ask(fe.query("select 1")))] == ["25P02"]
+        assert fe.kinds(conn.ask(fe.query("commit"))) == "CZ"
+
+
+def leave(conn):
+    conn.send(fe.TERMINATE)
+    conn.drain()
+
+
+def test_function_call_leaves_nothing(router, cluster):
+    """FunctionCall calls anything, set_config too; the connection is closed unless it was for a large object."""
+    oids = dict(cluster.primary.sql("select proname, oid::int from pg_proc "
+                                    "where proname in ('set_config', 'lo_create')"))
+    few = router(default_pool_size=1, workers=1)
+    with fe.Frontend(few).login(password="app-password") as a, fe.Frontend(few).login(password="app-password") as b:
+        pid = a.value("select pg_backend_pid()")
+        assert "V" in fe.kinds(a.ask(fe.function_call(oids["lo_create"], [b"0"])))
+        assert b.value("select pg_backend_pid()") == pid
+        assert "V" in fe.kinds(a.ask(fe.function_call(oids["set_config"], [b"timezone", b"Asia/Tokyo", b"f"])))
+        assert b.value("select current_setting('timezone')") == "Etc/UTC"
+
+
+def test_session_mode_leaves_nothing(router, cluster):
+    """It is for clients whose functions leave state behind: the next client does not meet it."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create or replace function go_to_tokyo() returns int language plpgsql as "
+                     "$$begin perform set_config('timezone', 'Asia/Tokyo', false); return 1; end$$")
+    cluster.caught_up()
+    few = router(default_pool_size=1, workers=1, pool_mode="session")
+    with fe.Frontend(few).login(password="app-password") as a:
+        assert a.value("select go_to_tokyo()") == "1"
+        assert a.value("show timezone") == "Asia/Tokyo"
+        leave(a)
+    with fe.Frontend(few).login(password="app-password") as b:
+        assert b.value("show timezone") == "Etc/UTC"

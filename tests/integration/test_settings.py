@@ -330,3 +330,157 @@ def test_temporary_table_in_the_place_of_another(few, cluster):
         await b.close()
 
     asyncio.run(run())
+
+
+def login(router, **parameters):
+    return fe.Frontend(router).login(password="app-password", **parameters)
+
+
+def leave(conn):
+    conn.send(fe.TERMINATE)
+    conn.drain()
+
+
+PRIMARY = "/* pgsteer: primary */ "
+
+
+def test_prepared_behind_a_pipelined_set_local(router):
+    """The answer to what went before a SET LOCAL does not end it: a text parsed under it is nobody else's."""
+    few = router(default_pool_size=1, workers=1)
+    sql = PRIMARY + "select extract(epoch from '2020-01-02 03:04:05'::timestamptz)::bigint"
+    named = fe.parse(sql, "x") + fe.bind("x") + fe.execute() + fe.SYNC
+    with login(few) as a, login(few) as b:
+        a.ask(fe.query("select pg_backend_pid()") + fe.query("begin") + fe.query("set local timezone = 'Asia/Tokyo'"),
+              syncs=3)
+        assert fe.rows(a.ask(named)) == [["1577901845"]]
+        a.ask(fe.query("commit"))
+        assert fe.rows(b.ask(named)) == [["1577934245"]]
+
+
+def terminate_clients(cluster):
+    cluster.primary.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+
+
+def test_lost_behind_a_commit_and_chain(few, cluster):
+    """What a COMMIT AND CHAIN has made good is not forgotten with the transaction that follows it."""
+    with login(few) as conn:
+        for sql in ("begin", "set work_mem = '9MB'", "commit and chain"):
+            assert not fe.errors(conn.ask(fe.query(sql)))
+        terminate_clients(cluster)
+        conn.send(fe.query("select 1"))
+        messages = conn.drain()
+        assert [e["C"] for e in fe.errors(messages)] == ["08006"]
+
+
+def test_reload_in_the_middle_of_a_row(few):
+    """Nothing is said to a client that is being sent a message, as of a parameter that has no effect."""
+    with login(few) as conn:
+        conn.ask(fe.query("set pgsteer.route = 'elsewhere'"))
+        conn.ask(fe.query("select 1"))
+        assert any("pgsteer.route" in notice["M"] for notice in conn.notices)
+        conn.send(fe.query("select repeat('x', 30000000)"))
+        conn.receive()
+        few.reload(default_pool_size=2, workers=1)
+        assert {set(row[0]) == {"x"} for row in fe.rows(conn.until("Z"))} == {True}
+
+
+def test_serializable_in_capitals(few, cluster):
+    with few.connect(options="-c default_transaction_isolation=SERIALIZABLE") as conn:
+        assert set(ports(conn, 6)) == {cluster.primary.port}
+    assert few.metric("pgsteer_reruns_total") == 0
+
+
+def test_a_replica_that_does_not_take_the_settings(router, cluster):
+    """What a setting names may be missing there still: the read goes to the primary."""
+    lagging = router(workers=1, max_lag="60s")
+    for node in cluster.replicas:
+        node.delay("10s")
+    cluster.primary.sql("create role too_new; grant too_new to app")
+    try:
+        with login(lagging, options="-c pgsteer.consistency=eventual") as conn:
+            assert not fe.errors(conn.ask(fe.query("set role too_new")))
+            for _ in range(4):
+                assert conn.value("select current_user") == "too_new"
+            assert lagging.metric("pgsteer_routed_total", target="primary", reason="no_replica") >= 4
+    finally:
+        cluster.primary.sql("drop role too_new")
+
+
+def test_settings_of_a_serializable_database(router, cluster):
+    """Where replicas can run nothing by default, not even what gives a client its settings."""
+    cluster.primary.sql("alter database app set default_transaction_isolation = serializable")
+    try:
+        cluster.caught_up()
+        with login(router(workers=1), application_name="x") as conn:
+            assert [conn.value("select 1") for _ in range(4)] == ["1"] * 4
+    finally:
+        cluster.primary.sql("alter database app reset default_transaction_isolation")
+        cluster.caught_up()
+
+
+def test_thousands_of_settings(router):
+    """They pin their client at some number, and are no burden to the next one before that."""
+    few = router(default_pool_size=2, workers=1)
+    with login(few) as a, login(few) as b:
+        for base in range(0, 3000, 1000):
+            a.ask(fe.query(";".join(f"set a.b{n} = '1'" for n in range(base, base + 1000))))
+        for _ in range(4):
+            assert a.value("select current_setting('a.b2999')") == "1"
+            assert b.value("select coalesce(current_setting('a.b2999', true), '')") == ""
+        a.ask(fe.query(f"set my.x = '{'x' * 60000}'"))
+        assert pinned(few) == 0
+        a.ask(fe.query(f"set my.y = '{'y' * 60000}'"))
+        assert a.value("select length(current_setting('my.x') || current_setting('my.y'))") == "120000"
+        assert b.value("select coalesce(current_setting('my.y', true), '')") == ""
+        assert pinned(few) == 1
+
+
+def run(*texts):
+    return b"".join(fe.parse(sql) + fe.bind() + fe.execute() for sql in texts)
+
+
+# With the backslash as an escape it is a call, otherwise it is all one string.
+HIDDEN_CALL = r"select '\'' || set_config($$timezone$$, $$Asia/Tokyo$$, false) --'"
+
+
+@pytest.mark.parametrize("messages, syncs", [
+    (fe.query("set standard_conforming_strings = off") + fe.query(HIDDEN_CALL), 2),
+    (fe.query("begin; set local standard_conforming_strings = off") + fe.query(HIDDEN_CALL) + fe.query("commit"), 3),
+    (run("set standard_conforming_strings = off", HIDDEN_CALL) + fe.SYNC, 1),
+    (run("set standard_conforming_strings = off") + fe.FLUSH + run(HIDDEN_CALL) + fe.SYNC, 1),
+    (fe.parse("set standard_conforming_strings = off", "off") + fe.SYNC + fe.bind("off") + fe.execute() +
+     run(HIDDEN_CALL) + fe.SYNC, 2),
+], ids=["queries", "local", "batch", "flush", "prepared"])
+def test_texts_behind_a_change_of_how_they_are_read(router, messages, syncs):
+    """They are not understood before the change is known."""
+    few = router(default_pool_size=1, workers=1)
+    with login(few) as a, login(few) as b:
+        assert not fe.errors(a.ask(messages, syncs))
+        assert a.value("select current_setting('timezone')") == "Asia/Tokyo"
+        leave(a)
+        assert b.value("select current_setting('timezone')") == "Etc/UTC"
+
+
+def test_encoding_set_ahead_does_not_pin(few):
+    with login(few) as conn:
+        conn.ask(fe.query("set client_encoding = 'LATIN1'") + fe.query("select 1") + fe.ask("select 2"), syncs=3)
+        assert conn.value("show client_encoding") == "LATIN1"
+        conn.ask(fe.query("set client_encoding = 'UTF8'; copy (select 1) to stdout"))
+    assert pinned(few) == 0
+
+
+def test_role_of_the_startup_packet(few, cluster):
+    """RESET goes back to it, NONE is the login's own, and neither is taken for the other."""
+    cluster.primary.sql("grant monitor to app")
+    cluster.caught_up()
+    try:
+        with few.connect(options="-c role=monitor") as conn, few.connect() as other:
+            for statements, role in ((["select 1"], "monitor"), (["set role none"], "app"), (["reset role"], "monitor"),
+                                     (["begin", "set role none", "commit"], "app"), (["set role monitor"], "monitor"),
+                                     (["begin", "set role none", "rollback"], "monitor")):
+                for sql in statements:
+                    conn.execute(sql)
+                assert {conn.execute("select current_user").fetchone()[0] for _ in range(4)} == {role}, statements
+                assert other.execute("select current_user").fetchone() == ("app",)
+    finally:
+        cluster.primary.sql("revoke monitor from app")

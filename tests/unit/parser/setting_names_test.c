@@ -72,6 +72,8 @@ static void what_cannot_be_told(void **state) {
         "SELECT (t).set_config FROM t",
         "SET seed = 0.5",
         "SET work_mem =",
+        "SET my.\xc3\xa9 = 'x'",
+        "SELECT set_config('my.\xc3\xa9', 'x', false)",
     };
     for (size_t i = 0; i < countof(table); i++) {
         struct setting_names n;

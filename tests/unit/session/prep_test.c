@@ -324,6 +324,36 @@ static void deallocate_of_a_parsed_name(void **state) {
     teardown(&s);
 }
 
+// What an error keeps from being run has not been done.
+static void an_error_undoes_a_deallocate_behind_it(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    rewrite(&s);
+    answered(&s);
+    bind(&s, "a");
+    parse(&s, "", "DEALLOCATE a");
+    bind(&s, "");
+    size_t at = buf_msg_begin(&s.in, FE_EXECUTE);
+    buf_put(&s.in, "\0\0\0\0\0", 5);
+    buf_msg_end(&s.in, at);
+    sync_(&s);
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .max_server = 1000,
+                             .deallocates = true};
+    buf_clear(&s.out);
+    prep_rewrite(&r, buf_span(&s.in));
+    assert_string_equal(due(&s), "B*P*B*ES");
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_non_null(prep_client_find(&s.client, span_str("a")));
+    teardown(&s);
+}
+
 static void deallocate_names_are_read_as_sql(void **state) {
     static const struct {
         const char *sql, *name;
@@ -380,6 +410,7 @@ int main(void) {
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_of_a_parsed_name),
+        cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
         cmocka_unit_test(errors_speak_of_the_clients_name),
     };

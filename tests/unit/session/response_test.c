@@ -2,8 +2,8 @@
 //
 // tests/unit/session/response_test.c: what becomes of a server's messages, in whatever pieces they arrive.
 //
-// The server connection is a byte string; server.c is not linked. Every script is played whole, and again a byte at a time:
-// the client must get the same.
+// The server connection is a byte string; server.c is not linked. Every script is played whole, and again a byte at a
+// time: the client must get the same.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -408,6 +408,23 @@ static void notifications_are_for_listeners(void **state) {
     }
 }
 
+// Those that come with the answer to a question of ours are the client's all the same; notices are not.
+static void notifications_come_at_any_time(void **state) {
+    (void)state;
+    EACH_STEP {
+        struct fault f;
+        BEGIN_STEP;
+        w.x.notifications = true;
+        due(REPLY_QUERY, REPLY_SWALLOW);
+        rows(1);
+        say(BE_NOTIFICATION, "\0\0\0\1chan\0load", 14);
+        say(BE_NOTICE, "SNOTICE\0", 9);
+        ready('I');
+        assert_int_equal(play(&f), RESPONSE_OK);
+        assert_string_equal(client_got(), "A");
+    }
+}
+
 static void a_client_that_is_gone_stops_it(void **state) {
     (void)state;
     struct fault f;
@@ -452,6 +469,7 @@ int main(void) {
         cmocka_unit_test(a_fatal_error_is_the_connections_end),
         cmocka_unit_test(an_error_without_fields_is_survived),
         cmocka_unit_test(notifications_are_for_listeners),
+        cmocka_unit_test(notifications_come_at_any_time),
         cmocka_unit_test(a_client_that_is_gone_stops_it),
         cmocka_unit_test(refused_settings_are_told),
     };

@@ -66,6 +66,44 @@ static void sql_moves_between_settings(void **state) {
     settings_table_free(t);
 }
 
+// What a transaction of the client before would have been does not matter to what is done for the next one.
+static void isolation_is_left_first(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *a = settings_intern(t, PAIRS("default_transaction_isolation\0serializable"));
+    struct settings *b = settings_intern(t, PAIRS("a\0001"));
+    check_sql(a, b,
+              "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+              "SELECT pg_catalog.set_config(E'default_transaction_isolation',NULL,false),"
+              "pg_catalog.set_config(E'a',E'1',false)");
+    settings_unref(a);
+    settings_unref(b);
+    settings_table_free(t);
+}
+
+// PostgreSQL takes 1664 columns in one SELECT.
+static void many_settings_are_set_in_turns(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct buf pairs = buf_make(1 << 20), sql = buf_make(1 << 20);
+    for (int i = 0; i < 2500; i++) {
+        buf_printf(&pairs, "a.b%d", i);
+        buf_put(&pairs, "\0x", 3);
+    }
+    struct settings *s = settings_intern(t, buf_span(&pairs));
+    settings_change_sql(NULL, s, &sql);
+    buf_put_u8(&sql, 0);
+    const char *text = (const char *)sql.data;
+    size_t selects = 0;
+    for (; (text = strstr(text, "SELECT ")); text++) selects++;
+    assert_int_equal(selects, 3);
+    assert_null(strstr((const char *)sql.data, ",SELECT"));
+    settings_unref(s);
+    buf_release(&pairs);
+    buf_release(&sql);
+    settings_table_free(t);
+}
+
 static void edits(void **state) {
     (void)state;
     struct settings_table *t = settings_table_new();
@@ -95,20 +133,25 @@ static void contexts(void **state) {
     struct settings *c = settings_intern(t, PAIRS("TimeZone\0Asia/Tokyo"));
     struct settings *d = settings_intern(t, PAIRS("application_name\0x\0work_mem\0001MB"));
     struct settings *e = settings_intern(t, PAIRS("never_heard_of\0x"));
+    struct settings *f = settings_intern(t, PAIRS("extra_float_digits\0000")); // float8out is immutable
     assert_int_equal(settings_context(NULL), 0);
     assert_int_equal(settings_context(d), 0);
     assert_int_equal(settings_context(a), settings_context(b));
     assert_int_not_equal(settings_context(a), 0);
     assert_int_not_equal(settings_context(a), settings_context(c));
     assert_int_not_equal(settings_context(e), 0);
-    struct settings *all[] = {a, b, c, d, e};
+    assert_int_not_equal(settings_context(f), 0);
+    struct settings *all[] = {a, b, c, d, e, f};
     for (size_t i = 0; i < countof(all); i++) settings_unref(all[i]);
     settings_table_free(t);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_settings_are_one),
-                                       cmocka_unit_test(sql_moves_between_settings), cmocka_unit_test(edits),
+                                       cmocka_unit_test(sql_moves_between_settings),
+                                       cmocka_unit_test(isolation_is_left_first),
+                                       cmocka_unit_test(many_settings_are_set_in_turns),
+                                       cmocka_unit_test(edits),
                                        cmocka_unit_test(contexts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
