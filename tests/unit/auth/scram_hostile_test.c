@@ -307,7 +307,7 @@ static void server_first_messages(void **state) {
         {"r=", "Z,s=AQIDBA==,i=4096,", NULL},
         {"r=", ",s=AQIDBA==,i=4096", "08P01"}, // the server added nothing of its own
         {"r=Z", ",s=AQIDBA==,i=4096", "08P01"},
-        {"", "Z,s=AQIDBA==,i=4096", "08P01"},
+        {"q", "Z,s=AQIDBA==,i=4096", "08P01"}, // a nonce alone could begin with an m
         {"m=x,r=", "Z,s=AQIDBA==,i=4096", "0A000"},
         {"e=no,r=", "Z,s=AQIDBA==,i=4096", "08P01"},
         {"r=", " Z,s=AQIDBA==,i=4096", "08P01"},
