@@ -12,7 +12,8 @@ enum {
     RETRY_MIN_MS = 100,      // the shortest server_login_retry
     RETRY_REFUSED_MS = 1000, // the longest one after an answer that only a person's change makes different
     YIELD_AFTER_MS = 250,    // a connection that is needed here is not handed over before it has served so long
-    CANCELS_PER_CONNECTION = 2
+    CANCELS_PER_CONNECTION = 2,
+    STUCK_AFTER_MS = 20 // a pool of which no connection has come free for so long is not worth waiting for
 };
 
 static void pool_serve(struct pool *p);
@@ -183,6 +184,7 @@ void pool_forget_failure(struct pool *p) {
 static void on_connected(struct server *s) {
     struct pool *p = s->pool;
     pool_move(p, s, &p->idle);
+    p->served_us = pools_now_us(p->pools);
     stats_add(p->pools->env->stats, STAT_SERVER_LOGINS, 1);
     log_debug(&s->log, "connected%s", stream_is_tls(&s->stream) ? " (TLS)" : "");
     pool_forget_failure(p);
@@ -376,7 +378,7 @@ void pool_put(struct server *s) {
     }
     server_take_back(s, s->cancels > 0);
     pool_move(p, s, s->cancels ? &p->parked : &p->idle);
-    s->idle_since_us = pools_now_us(p->pools);
+    s->idle_since_us = p->served_us = pools_now_us(p->pools);
     if (!s->cancels) pool_offer(p, s);
 }
 
@@ -444,7 +446,9 @@ bool pool_is_full(const struct pool *p) {
     if (!pool_may_try(p)) return true;
     // A worker without any will be handed one over, if somebody asks for it.
     bool none = p->busy.count + p->connecting.count + p->parked.count + p->waiters.count == 0;
-    return !none && !budget_has_room(p->budget, p->pools->env->worker);
+    if (none || budget_has_room(p->budget, p->pools->env->worker)) return false;
+    // While connections come and go the wait is short, and weights are to be kept.
+    return pools_now_us(p->pools) - p->served_us > STUCK_AFTER_MS * 1000;
 }
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }

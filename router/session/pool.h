@@ -73,8 +73,8 @@ void pool_put(struct server *s);
 // Closes it now. `why` for the log; NULL = not worth a line.
 void pool_discard(struct server *s, const char *why);
 
-// True when a ticket would have to wait for somebody else's connection, or for the next try of a server that failed: go
-// elsewhere if you can.
+// True when a ticket would have to wait for somebody else's connection, and none has come free for a while, or for the
+// next try of a server that failed: go elsewhere if you can.
 bool pool_is_full(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
 bool pool_has_idle(const struct pool *p); // pool_get would have one at once

@@ -45,6 +45,7 @@ struct pool {
     bool wants;                                  // said so to the budget
     bool serving;                                // inside pool_serve
     bool used;                                   // since the last housekeeping
+    uint64_t served_us;                          // when a connection was last there for somebody
     unsigned unused_rounds;
     // after a failure
     uint64_t retry_at_us; // no new connection before
