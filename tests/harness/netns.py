@@ -28,7 +28,10 @@ def missing():
     try:
         name = f"pgsteer-{os.getpid()}-try"
         _ip("netns", "add", name)
-        _ip("netns", "delete", name)
+        try:
+            _ip("-n", name, "link", "set", "lo", "up")  # wants /sys, which not every container has
+        finally:
+            _ip("netns", "delete", name)
     except subprocess.CalledProcessError as error:
         return f"network namespaces cannot be made: {error.stderr.strip()}"
     return None
