@@ -173,3 +173,19 @@ def test_much(router, cluster, table, full, direction):
             assert digest.digest() == expected.digest()
         growth = endpoint.peak() - before
     assert growth < (8 if not sanitized() else 32) * MIB, f"memory grew by {growth / MIB:.1f} MiB"
+
+
+@pytest.mark.parametrize("end", [fe.COPY_DONE, fe.copy_fail("no")], ids=["done", "fail"])
+@pytest.mark.parametrize("lead", ["write", "read", "failed", "sync"])
+def test_data_sent_ahead_behind_what_is_not_answered(router, table, lead, end):
+    """The answer to what went before says nothing of the COPY behind it."""
+    name = table()
+    first = {"write": fe.query(f"insert into {name} values (1, 1)"), "read": fe.query("select 1"),
+             "failed": fe.describe("S", "missing") + fe.SYNC, "sync": fe.SYNC}[lead]
+    copy = fe.parse(f"copy {name} from stdin") + fe.bind() + fe.execute() + fe.copy_data(b"2\t2\n") + end + fe.SYNC
+    with fe.Frontend(router(workers=1)).login(password="app-password") as conn:
+        got = fe.kinds(conn.ask(first + copy, syncs=2))
+        assert got.endswith("12GCZ" if end == fe.COPY_DONE else "12GEZ")
+        assert fe.kinds(conn.ask(fe.parse("select 1") + fe.SYNC)) == "1Z"
+        rows = conn.value(f"select count(*) from {name} where id = 2")
+        assert rows == ("1" if end == fe.COPY_DONE else "0")
