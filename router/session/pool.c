@@ -440,18 +440,24 @@ void pool_cancel_backend(struct server *s) {
 
 // ---- facts
 
+// A ticket would have a connection of its own, now or as soon as one is opened.
+static bool is_available(const struct pool *p) {
+    if (LIKELY(!ilist_empty(&p->idle))) return true;
+    if (p->connecting.count > p->waiters.count) return true; // one is coming that nobody waits for yet
+    return pool_may_try(p) && budget_has_room(p->budget, p->pools->env->worker);
+}
+
 bool pool_is_full(const struct pool *p) {
-    if (LIKELY(!ilist_empty(&p->idle))) return false;
-    if (p->connecting.count > p->waiters.count) return false; // one is coming that nobody waits for yet
+    if (LIKELY(is_available(p))) return false;
     if (!pool_may_try(p)) return true;
     // A worker without any will be handed one over, if somebody asks for it.
-    bool none = p->busy.count + p->connecting.count + p->parked.count + p->waiters.count == 0;
-    if (none || budget_has_room(p->budget, p->pools->env->worker)) return false;
+    if (p->busy.count + p->connecting.count + p->parked.count + p->waiters.count == 0) return false;
     // While connections come and go the wait is short, and weights are to be kept.
     return pools_now_us(p->pools) - p->served_us > STUCK_AFTER_MS * 1000;
 }
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }
+bool pool_can_open(const struct pool *p) { return ilist_empty(&p->waiters) && is_available(p); }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }
 size_t pool_busy(const struct pool *p) { return p->busy.count; }
 bool pool_is_opening(const struct pool *p) { return p->connecting.count >= p->waiters.count; }

@@ -140,10 +140,15 @@ void session_find_server(struct session *s) {
     acquire_or_park(s, &to);
 }
 
+// Leaving a queue pays where a connection is idle, or can be opened when none is being opened here.
+static bool is_better(const struct pool *there, const struct pool *here) {
+    return pool_has_idle(there) || (pool_can_open(there) && !pool_is_opening(here));
+}
+
 void session_try_elsewhere(struct session *s) {
     if (!s->on_replica || session_is_login(s) || s->node >= ROUTE_NODES_MAX) return;
     struct route to = route_unit(s, UINT64_C(1) << s->node);
-    if (!to.replica || to.node == s->node || !pool_has_idle(pool_of(s, to.node))) return;
+    if (!to.replica || to.node == s->node || !is_better(pool_of(s, to.node), pool_of(s, s->node))) return;
     pool_cancel(&s->ticket);
     session_set_state(s, SESSION_IDLE);
     acquire(s, pool_of(s, to.node), to.node, true);

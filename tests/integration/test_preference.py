@@ -57,6 +57,17 @@ def test_zone_is_preferred(router, cluster):
         assert set(ports(conn, 30)) == {far.port}
 
 
+def test_who_waits_goes_where_a_connection_can_be_opened(router, cluster):
+    """A read that began to wait in its zone is answered by a replica that nobody has used so far."""
+    near, far = cluster.replicas
+    r = router(zone="a", servers={near.name: {"zone": "a"}, far.name: {"zone": "b"}}, default_pool_size=1, workers=1)
+    busy = r.connect()
+    with contextlib.closing(busy), r.connect() as conn:
+        assert port(busy) == near.port
+        busy.pgconn.send_query(b"select pg_sleep(60)")
+        assert port(conn) == far.port
+
+
 def test_full_replica_spills(router, cluster):
     """Nobody waits for a connection of one replica while the other has one."""
     one, other = cluster.replicas

@@ -316,14 +316,17 @@ static void a_full_pool_says_so(void **state) {
     w.config.reserve_pool_size = 0;
     reconfigure();
     assert_false(pool_is_full(world_pool(&w))); // one can be opened
+    assert_true(pool_can_open(world_pool(&w)));
     visitor_wait(&v[0], &w);
     assert_false(pool_is_full(world_pool(&w))); // it may come back soon
+    assert_false(pool_can_open(world_pool(&w)));
     RUN_UNTIL(&w, pool_is_full(world_pool(&w)));
     (void)visitor_come(&v[1], &w);
     assert_true(pool_is_full(world_pool(&w)));
     visitor_go(&v[0]);
     assert_false(pool_is_full(world_pool(&w))); // there is coming and going
     visitor_go(&v[1]);
+    assert_true(pool_can_open(world_pool(&w)));
     assert_false(pool_is_full(world_pool(&w))); // one is idle
     (void)visitor_come(&v[2], &w);
     visitor_go(&v[2]);
