@@ -171,7 +171,7 @@ static bool forward_error(struct response *x, const struct frame *frame, const s
     if (names && frame->payload.len + PROTO_HEADER_LEN == frame->total) {
         struct buf *scratch = &x->out->scratch;
         if (buf_len(scratch) && !send_all(x)) return false;
-        if (prep_rename_error(message, due->name, scratch)) message = buf_span(scratch);
+        if (prep_rename_error(message, prep_name_text(due->name), scratch)) message = buf_span(scratch);
     }
     return forward(x, message.ptr, message.len);
 }
