@@ -277,6 +277,7 @@ static void on_hung_up(struct stream *s) { client_lost(client_of(s), "hung up");
 static void on_closed(struct stream *s) {
     struct client *c = client_of(s);
     buf_release(&c->startup);
+    log_prefix_clear(&c->log);
     mem_free(c->user);
     mem_free(c->database);
     c->user = c->database = NULL;
@@ -308,6 +309,7 @@ bool client_open(struct client *c, struct client_env *env, int fd, uint64_t id, 
     log_prefix_add(&c->log, "client", "%" PRIu64, id);
     if (!stream_open(&c->stream, env->loop, &stream_ops, fd, &f)) {
         log_warning(&c->log, "cannot serve: %s", f.text);
+        log_prefix_clear(&c->log);
         return false;
     }
     char peer[128];
