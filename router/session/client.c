@@ -219,10 +219,7 @@ bool client_writev(struct client *c, const struct iovec *iov, int n) {
 
 static void put_welcome(struct buf *b, struct span parameters, uint32_t pid, uint32_t key) {
     reply_auth(b, PROTO_AUTH_OK, span_of(NULL, 0));
-    for (struct cursor cur = cursor_of(parameters); cursor_left(&cur) && !cur.bad;) {
-        struct span name = cursor_cstr(&cur), value = cursor_cstr(&cur);
-        if (!cur.bad) reply_parameter_status(b, name, value);
-    }
+    buf_put_span(b, parameters);
     reply_backend_key_data(b, pid, key);
     reply_ready(b, PROTO_TX_IDLE);
 }
