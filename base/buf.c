@@ -29,10 +29,10 @@ static bool make_room(struct buf *b, size_t n) {
         if (len) memcpy(data, b->data + b->head, len);
         mem_free(b->data);
         b->data = data;
-        b->cap = cap;
+        b->cap = (uint32_t)cap;
     }
     b->head = 0;
-    b->tail = len;
+    b->tail = (uint32_t)len;
     return true;
 }
 
@@ -45,14 +45,14 @@ uint8_t *buf_make_room(struct buf *b, size_t n) {
 }
 
 void buf_consume(struct buf *b, size_t n) {
-    b->head += MIN_OF(n, buf_len(b));
+    b->head += (uint32_t)MIN_OF(n, buf_len(b));
     if (b->head == b->tail) b->head = b->tail = 0;
 }
 
 void buf_unread(struct buf *b, struct span s) {
     if (!s.len) return;
     if (b->head >= s.len) {
-        b->head -= s.len;
+        b->head -= (uint32_t)s.len;
         memcpy(b->data + b->head, s.ptr, s.len);
         return;
     }
@@ -60,7 +60,7 @@ void buf_unread(struct buf *b, struct span s) {
     if (!buf_reserve(b, s.len)) return;
     memmove(b->data + b->head + s.len, b->data + b->head, len);
     memcpy(b->data + b->head, s.ptr, s.len);
-    b->tail += s.len;
+    b->tail += (uint32_t)s.len;
 }
 
 void buf_put_cstr(struct buf *b, const char *s) { buf_put(b, s, strlen(s) + 1); }
@@ -74,7 +74,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) {
     uint8_t *to = n < 0 ? NULL : buf_reserve(b, (size_t)n + 1);
     if (to) {
         vsnprintf((char *)to, (size_t)n + 1, fmt, again);
-        b->tail += (size_t)n;
+        b->tail += (uint32_t)n;
     }
     va_end(again);
 }

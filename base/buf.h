@@ -10,15 +10,21 @@
 
 #include "base/span.h"
 
+// Every client has some, so numbers are small.
 struct buf {
     uint8_t *data;
-    size_t head, tail; // the queued bytes are data[head..tail)
-    size_t cap, limit;
+    uint32_t head, tail; // the queued bytes are data[head..tail)
+    uint32_t cap, limit; // neither above BUF_LIMIT_MAX
     bool failed;
 };
 
-// An empty buf that will not hold more than `limit` bytes.
-static inline struct buf buf_make(size_t limit) { return (struct buf){.limit = limit}; }
+// Twice the longest message that PostgreSQL has.
+#define BUF_LIMIT_MAX (UINT32_C(1) << 31)
+
+// An empty buf that will not hold more than `limit` bytes, nor more than BUF_LIMIT_MAX.
+static inline struct buf buf_make(size_t limit) {
+    return (struct buf){.limit = limit < BUF_LIMIT_MAX ? (uint32_t)limit : BUF_LIMIT_MAX};
+}
 static inline size_t buf_len(const struct buf *b) { return b->tail - b->head; }
 static inline struct span buf_span(const struct buf *b) {
     return span_of(span_at(b->data, b->head), b->tail - b->head);
@@ -40,7 +46,9 @@ NODISCARD static inline uint8_t *buf_reserve(struct buf *b, size_t n) {
     bool fits = n && n <= b->cap - b->tail && buf_len(b) + n <= b->limit && !b->failed;
     return LIKELY(fits) ? b->data + b->tail : buf_make_room(b, n);
 }
-static inline void buf_commit(struct buf *b, size_t n) { b->tail += n; }
+static inline void buf_commit(struct buf *b, size_t n) { b->tail += (uint32_t)n; }
+// Keeps the first `len` bytes, of at least so many.
+static inline void buf_truncate(struct buf *b, size_t len) { b->tail = b->head + (uint32_t)len; }
 // Drops `n` bytes from the front, at most all.
 void buf_consume(struct buf *b, size_t n);
 // Puts bytes before the first one.
@@ -50,7 +58,7 @@ static inline void buf_put(struct buf *b, const void *p, size_t n) {
     uint8_t *to = buf_reserve(b, n);
     if (!to) return;
     if (n) memcpy(to, p, n);
-    b->tail += n;
+    b->tail += (uint32_t)n;
 }
 static inline void buf_put_span(struct buf *b, struct span s) { buf_put(b, s.ptr, s.len); }
 static inline void buf_put_u8(struct buf *b, uint8_t v) { buf_put(b, &v, 1); }

@@ -362,8 +362,7 @@ void worker_join(struct worker *w) {
     settings_table_free(e->settings);
     databases_fini(&e->databases);
     scram_memo_free(e->client.scram_memo);
-    buf_release(&e->wbuf);
-    buf_release(&e->out.scratch);
+    sessions_fini(e);
     config_unref(e->config);
     topology_unref(e->topology);
     if (w->tls_clients) tls_context_unref(w->tls_clients);

@@ -344,6 +344,6 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out) {
     }
     buf_put_u8(out, 0);
     buf_msg_end(out, begin);
-    if (!found) out->tail -= buf_len(out) - start;
+    if (!found) buf_truncate(out, start);
     return found;
 }

@@ -26,6 +26,8 @@
 
 struct session;
 
+enum { SESSION_JOURNALS = 16, SESSION_JOURNAL_KEPT_MAX = 4096 };
+
 // What a worker's sessions share. The worker owns it, and replaces config and topology.
 struct session_env {
     struct client_env client;
@@ -38,7 +40,9 @@ struct session_env {
     struct welcomes welcomes;
     struct route_balance balance;
     struct response_out out;
-    struct buf wbuf; // messages for a server, within one call
+    struct buf wbuf;                       // messages for a server, within one call
+    struct buf journals[SESSION_JOURNALS]; // memory for journals that no session needs just now
+    size_t n_journals;
     struct stats *stats;
     struct user_counts *users; // of all workers
     struct ilist sessions;     // all of them
@@ -153,6 +157,8 @@ void sessions_retry_stale(struct session_env *env);
 void sessions_tick(struct session_env *env);
 // SIGTERM: idle sessions are told 57P01 now, others when their work is done.
 void sessions_drain(struct session_env *env);
+// When no session is left.
+void sessions_fini(struct session_env *env);
 // The end of the drain's time: all of them, now.
 void sessions_close_all(struct session_env *env);
 

@@ -300,6 +300,11 @@ static void note_facts(struct session *s, struct span unit) {
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
 }
 
+// A client that does nothing has no journal, so the memory goes from one to the next.
+static struct buf take_journal(struct session_env *env) {
+    return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
+}
+
 static void note_exchange(struct session *s, struct span unit) {
     struct pipeline *p = &s->server->replies;
     struct reply *due = pipeline_at(p, p->count - 1);
@@ -310,6 +315,7 @@ static void note_exchange(struct session *s, struct span unit) {
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
+        if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
     }
     s->due++;

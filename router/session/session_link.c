@@ -253,6 +253,18 @@ static void leave_balance(struct session *s) {
     s->node = ROUTE_NODES_MAX;
 }
 
+static void leave_journal(struct session *s) {
+    struct session_env *env = s->env;
+    if (!s->journal.cap || buf_len(&s->journal)) return; // none, or it is to be sent again
+    if (env->n_journals < SESSION_JOURNALS && s->journal.cap <= SESSION_JOURNAL_KEPT_MAX) {
+        buf_clear(&s->journal);
+        env->journals[env->n_journals++] = s->journal;
+        s->journal = buf_make(SESSION_JOURNAL_LIMIT);
+    } else {
+        buf_release(&s->journal);
+    }
+}
+
 void session_unlink(struct session *s) {
     struct server *sv = s->server;
     leave_balance(s);
@@ -269,6 +281,7 @@ void session_unlink(struct session *s) {
             pool_discard(sv, "bytes were left over");
     }
     response_fini(&s->response);
+    leave_journal(s);
     s->on_replica = false;
 }
 
