@@ -66,6 +66,8 @@ static void session_gone(void *owner, struct client *c) {
     if (s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
     if (s->user_counted) user_counts_leave(s->env->users, c->user);
     s->user_counted = false;
+    account_unref(s->account);
+    s->account = NULL;
     prep_client_fini(&s->names);
     settings_unref(s->settings);
     settings_unref(s->startup);

@@ -75,6 +75,7 @@ struct session {
     struct session_env *env;
     enum session_state state;
     struct database *database; // NULL until authenticated
+    struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
     uint32_t pins;             // router/session/pins.h

@@ -224,7 +224,8 @@ static bool send_prelude(struct session *s) {
     return true;
 }
 
-static void put_batch(struct session *s, struct span unit, struct buf *out) {
+// False: the unit can go as it is.
+static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     const struct request *r = &s->request;
     struct prep_rewrite w = {
         .client = &s->names,
@@ -239,8 +240,9 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
-    prep_rewrite(&w, unit);
+    bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    return changed;
 }
 
 static bool may_write(const struct session *s) {
@@ -317,7 +319,7 @@ static void note_exchange(struct session *s, struct span unit) {
 static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH) {
-        put_batch(s, unit, out);
+        if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;

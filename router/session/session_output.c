@@ -223,7 +223,7 @@ static void settings_were_refused(struct session *s) {
         session_resume(s);
         return;
     }
-    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
+    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal->text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
 
@@ -232,7 +232,7 @@ static void after_read(struct session *s) {
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.settings_failed)
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.refusal)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);

@@ -26,7 +26,7 @@ void session_fail(struct session *s, enum stat_error reason, const char *sqlstat
 void session_resume(struct session *s);
 
 // session_login.c
-void session_authenticated(void *owner, struct client *c);
+void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys);
 void session_login_linked(struct session *s); // a server has been found for the welcome
 // What the session itself must know of its parameters.
 void session_note_parameter(struct session *s, struct span name, struct span value);

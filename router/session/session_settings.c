@@ -258,7 +258,7 @@ static bool take_row(struct session *s, struct span row, struct buf *unset, stru
 static bool take_rows(struct session *s, struct buf *unset, struct buf *pairs) {
     struct span rows = buf_span(&s->touched->rows);
     struct frame frame;
-    if (s->touched->rows.failed || s->touched->names.names.failed || s->response.settings_failed) return false;
+    if (s->touched->rows.failed || s->touched->names.names.failed || s->response.refusal) return false;
     for (; rows.len; rows = span_from(rows, frame.total)) {
         if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) return false;
         if (!take_row(s, frame.payload, unset, pairs)) return false;
