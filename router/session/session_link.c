@@ -19,10 +19,15 @@ static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s
 
 // Credentials.
 
-static void give_credentials(struct session *s, struct pool *p) {
+struct credentials session_credentials(const struct session *s) {
     struct credentials c = {.user = s->client.user, .keys = s->client.keys};
     const struct user *u = users_find(s->env->config->users, s->client.user);
     if (u && u->kind == USER_SECRET_PLAIN) c.password = u->password;
+    return c;
+}
+
+static void give_credentials(struct session *s, struct pool *p) {
+    struct credentials c = session_credentials(s);
     pool_set_credentials(p, &c);
     secret_wipe(&c.password);
     explicit_bzero(&c.keys, sizeof c.keys);
@@ -180,7 +185,7 @@ static void on_granted(struct ticket *t, struct server *sv) {
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
 
 // The server cannot be reached from here just now, or does not take another connection: go elsewhere, or wait.
-static void avoid_server(struct session *s) {
+void session_avoid_server(struct session *s) {
     struct session_env *env = s->env;
     if (s->node >= ROUTE_NODES_MAX) return;
     env->avoid |= UINT64_C(1) << s->node;
@@ -207,7 +212,7 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     if (refused && s->node < ROUTE_NODES_MAX)
         s->avoid |= UINT64_C(1) << s->node;
     else
-        avoid_server(s);
+        session_avoid_server(s);
     if (login)
         session_login_retry(s);
     else
