@@ -66,7 +66,7 @@ enum server_state {
 // What the session that has the server hears.
 struct server_owner_ops {
     void (*readable)(void *owner, struct server *s); // read with server_read
-    void (*drained)(void *owner, struct server *s);
+    void (*drained)(void *owner, struct server *s);  // or a cancel request that was under way has ended
     void (*broken)(void *owner, struct server *s, const struct fault *f); // call pool_discard
 };
 

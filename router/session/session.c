@@ -143,10 +143,11 @@ void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_
         session_refuse(s, &f);
         return;
     }
-    if (s->state == SESSION_LINKED && (s->due || s->open)) {
-        stats_add(env->stats, STAT_CANCELS, 1);
+    if (s->state != SESSION_LINKED) return;
+    if (s->due || s->open)
         pool_cancel_backend(s->server);
-    }
+    else
+        s->cancel_asked = s->ready; // it waits for the connection to be made ready for it
 }
 
 // All sessions of a worker.

@@ -108,6 +108,7 @@ struct session {
     uint32_t tail;         // bytes of a streamed message still to come from the client
     bool tail_discard;     // ... and nobody wants them
     bool ready;            // `request` is complete and waits to be sent
+    bool cancel_asked;     // ... and is to be cancelled when it has been
     bool open;             // messages were sent for which the client's Sync has not come
     bool skipping;         // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood

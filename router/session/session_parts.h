@@ -64,7 +64,11 @@ void session_note_ddl(struct session *s, bool over); // the schema may have chan
 void session_note_write(struct session *s);          // something that may have written has been answered
 void session_note_read(struct session *s);           // an answer has been shown
 void session_unpark(struct session *s);              // tries again
-void session_avoid_server(struct session *s);        // nobody here goes to the server of its node for a while
+// A cancel of what has been answered is still on its way to the backend, and would hit whatever is sent now.
+static inline bool session_awaits_cancel(const struct session *s) {
+    return s->server && s->server->cancels && !s->due && !s->open;
+}
+void session_avoid_server(struct session *s); // nobody here goes to the server of its node for a while
 bool session_park_expired(const struct session *s, uint64_t now_us);
 // What was sent to a replica and not answered is put before the client's input, to be sent again.
 void session_run_again(struct session *s, bool anywhere);
