@@ -72,7 +72,7 @@ static void answer_ready(struct session *s) {
 
 // What was scanned while the error was on its way is passed over like the rest, and what follows is another unit.
 static void unit_forget(struct session *s) {
-    s->ready = false;
+    s->ready = s->cancel_asked = false;
     request_reset(&s->request);
 }
 
@@ -502,6 +502,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;
@@ -513,6 +514,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         answer_lost(s, unit);
     else if (where == PLACE_HERE)
         send_unit(s, unit);
+    if (where == PLACE_HERE && s->cancel_asked) pool_cancel_backend(s->server);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     return unit.len;
 }

@@ -182,11 +182,13 @@ static void watch_idleness(struct session *s) {
 
 void session_settle(struct session *s) {
     if (s->state == SESSION_CLOSED) return;
-    if (is_over(s) && s->touched) {
+    bool over = is_over(s);
+    if (over && s->touched && session_awaits_cancel(s)) return; // on_drained comes
+    if (over && s->touched) {
         session_read_settings(s);
         return;
     }
-    if (is_over(s)) {
+    if (over) {
         bool again = s->response.drop;
         session_unlink(s);
         if (again) {
@@ -273,7 +275,10 @@ void session_server_readable(void *owner, struct server *sv) {
 
 static void on_drained(void *owner, struct server *sv) {
     (void)sv;
-    session_resume(owner);
+    if (session_is_login(owner))
+        session_resume(owner);
+    else
+        session_settle(owner); // it may have waited for the end of a cancel
 }
 
 static void on_broken(void *owner, struct server *sv, const struct fault *f) { session_server_lost(owner, sv, f); }
