@@ -19,6 +19,7 @@
 #include "router/auth/scram.h"
 #include "router/net/deadline.h"
 #include "router/net/stream.h"
+#include "router/session/login_request.h"
 #include "router/stats.h"
 #include "router/wire/reply.h"
 
@@ -80,6 +81,7 @@ struct client {
     // The settings of the start-up packet: name NUL value NUL ..., those of `options` (-c x=y) first, as PostgreSQL
     // applies them; a name may come twice, and the last one counts. Released after WELCOME.
     struct buf startup;
+    enum replication replication;
     bool is_local; // a Unix socket or a loopback address
     bool is_unix;
     // owned by the session

@@ -179,6 +179,7 @@ static void take_startup(struct client *c, const struct startup *packet) {
     c->user = mem_strdup(r.user);
     c->database = mem_strdup(r.database);
     c->startup = r.settings;
+    c->replication = r.replication;
     r.settings = buf_make(0);
     log_prefix_add(&c->log, "db", "%s", c->database);
     log_prefix_add(&c->log, "user", "%s", c->user);

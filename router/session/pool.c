@@ -411,6 +411,8 @@ static void on_cancel_ended(struct cancel *c, bool certain) {
             server_take_back(s, false);
             pool_move(p, s, &p->idle);
             pool_offer(p, s);
+        } else if (s->state == SERVER_BUSY && s->cancels == 0) {
+            s->owner_ops->drained(s->owner, s);
         }
     }
     pools_handle_gone(all);

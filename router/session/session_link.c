@@ -164,7 +164,7 @@ static void on_granted(struct ticket *t, struct server *sv) {
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
 
 // The server cannot be reached from here just now, or does not take another connection: go elsewhere, or wait.
-static void avoid_server(struct session *s) {
+void session_avoid_server(struct session *s) {
     struct session_env *env = s->env;
     if (s->node >= ROUTE_NODES_MAX) return;
     env->avoid |= UINT64_C(1) << s->node;
@@ -191,7 +191,7 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     if (refused && s->node < ROUTE_NODES_MAX)
         s->avoid |= UINT64_C(1) << s->node;
     else
-        avoid_server(s);
+        session_avoid_server(s);
     if (login)
         session_login_retry(s);
     else
