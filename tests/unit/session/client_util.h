@@ -45,8 +45,9 @@ static struct fixture *fixture_of(void *owner) { return owner; }
 
 static inline void welcome(struct fixture *x) {
     struct buf parameters = buf_make(1000);
-    reply_parameter_status(&parameters, span_str("server_version"), span_str("15.9"));
-    reply_parameter_status(&parameters, span_str("TimeZone"), span_str("UTC"));
+    reply_parameters(&parameters, span_of("server_version\0"
+                                          "15.9\0TimeZone\0UTC\0",
+                                          33));
     client_welcome(&x->client, buf_span(&parameters), 4711, 0x12345678);
     buf_release(&parameters);
 }
