@@ -198,7 +198,7 @@ class Frontend:
             if left <= 0 or not select.select([self.socket], [], [], left)[0]:
                 raise TimeoutError(f"nothing more came in {self.timeout} s; have {self._buffer[:60]!r}")
             try:
-                data = self.socket.recv(1 << 16)
+                data = self.socket.recv(1 << 22)  # what has come is copied each time
             except ConnectionError:
                 data = b""
             if not data:
