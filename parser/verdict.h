@@ -100,6 +100,7 @@ enum verdict_fact {
     FACT_SEQUENCE_STATE = 1u << 27, // currval, lastval: wants the session's own connection
     FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
+    FACT_DEFAULTS = 1u << 31,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
 };
 
 struct verdict {
