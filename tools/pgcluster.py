@@ -533,6 +533,18 @@ class Cluster:
             wait_until(lambda: node.value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), timeout,
                        f"{node.name} to replay up to {lsn}")
 
+    def at_work(self):
+        """The clients' statements and transactions under way on any server: (server, pid, state, text)."""
+        query = ("select pid, state, query from pg_stat_activity where backend_type = 'client backend' "
+                 "and state <> 'idle' and pid <> pg_backend_pid()")
+        return [(node.name, *row) for node in self.nodes for row in node.sql(query)]
+
+    def wait_quiet(self, timeout=15):
+        """Waits until nothing is at work: what was left behind would hold up replay, or whoever comes next."""
+        with contextlib.suppress(ClusterError):
+            return wait_until(lambda: not self.at_work(), timeout)
+        raise ClusterError(f"still at work after {timeout:g} s: {self.at_work()}")
+
     def heal(self):
         """Ends every fault that was made, as far as that can be done without making a replica anew."""
         if not self.dirty:

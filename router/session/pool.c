@@ -151,7 +151,7 @@ void pool_open(struct pool *p) {
                                      .node = p->node,
                                      .node_name = p->node_name,
                                      .database = p->server_database,
-                                     .who = &p->credentials};
+                                     .who = &p->account->credentials};
     struct server *s = server_open(all->env, &server_ops, &to, p, &f);
     if (!s) {
         pool_give_budget(p);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
 // Which state may follow which, a bit each. One setter, so that an impossible move is found where it is made.
@@ -72,9 +71,11 @@ void session_gone(void *owner, struct client *c) {
     session_set_state(s, SESSION_CLOSED);
     if (s->cancel_pid) HASH_DELETE(by_key, s->env->by_key, s);
     s->cancel_pid = 0;
-    if (s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
+    session_set_pins(s, 0);
     if (s->user_counted) user_counts_leave(s->env->users, c->user);
     s->user_counted = false;
+    account_unref(s->account);
+    s->account = NULL;
     prep_client_fini(&s->names);
     settings_unref(s->settings);
     settings_unref(s->startup);

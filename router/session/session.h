@@ -81,11 +81,12 @@ struct session {
     struct session_env *env;
     enum session_state state;
     struct database *database; // NULL until authenticated
+    struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
     uint64_t user_mark;        // of its user, by whose defaults its texts are read
     struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
-    uint32_t pins;             // router/session/pins.h
+    uint32_t pins;             // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key;
 
     // private
@@ -98,7 +99,10 @@ struct session {
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
     struct prep_client names;
-    struct touched *touched; // settings that are to be read back (session_settings.c); NULL = none
+    struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
+    uint32_t pins_seen;      // those of `pins` whose state the server has shown
+    uint32_t pins_suspected; // what there may have been to ask for since the first of `pins`
+    uint32_t pins_kept;      // what the unit that is `settling` may have caused, whatever it has ended
     uint64_t context;        // of statements parsed while it is not known what is in force; 0 = it is
     struct request request;
     struct response response;

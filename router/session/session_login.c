@@ -119,7 +119,22 @@ static bool count_user(struct session *s) {
     return s->user_counted;
 }
 
-void session_authenticated(void *owner, struct client *c) {
+struct credentials session_credentials(const struct session *s, const struct scram_keys *keys) {
+    const struct user *u = users_find(s->env->config->users, s->client.user);
+    struct credentials c = {.user = s->client.user, .keys = *keys};
+    if (u && u->kind == USER_SECRET_PLAIN) c.password = u->password;
+    return c;
+}
+
+static void open_account(struct session *s, const struct scram_keys *keys) {
+    struct credentials c = session_credentials(s, keys);
+    s->account = account_get(s->env->pools, s->client.database, s->client.user);
+    account_set_credentials(s->account, &c);
+    secret_wipe(&c.password);
+    explicit_bzero(&c.keys, sizeof c.keys);
+}
+
+void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys) {
     struct session *s = owner;
     struct session_env *env = s->env;
     const struct database_config *d = config_database(env->config, c->database);
@@ -129,9 +144,10 @@ void session_authenticated(void *owner, struct client *c) {
     }
     if (!count_user(s)) return;
     if (c->replication != REPLICATION_NONE) {
-        session_relay_open(s);
+        session_relay_open(s, keys);
         return;
     }
+    open_account(s, keys);
     bool made;
     s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
     if (made) {
@@ -194,9 +210,9 @@ void session_login_linked(struct session *s) {
 void session_login_replied(struct session *s) {
     struct server *sv = s->server;
     if (!pipeline_is_empty(&sv->replies)) return;
-    if (s->response.settings_failed) {
+    if (s->response.refusal) {
         // The statement was one transaction, so the connection is what it was before.
-        struct fault refusal = s->response.refusal;
+        struct fault refusal = *s->response.refusal;
         session_unlink(s);
         client_fail(&s->client, STAT_ERROR_AUTH, &refusal);
         return;

@@ -3,8 +3,9 @@
 // router/session/session_parts.h: what the parts of a session call of each other.
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
-// client says, session_output.c what the server says, session_lost.c a transaction without its server, session_relay.c
-// replication connections. Nobody else includes this.
+// client says, session_output.c what the server says, session_lost.c a transaction without its server,
+// session_settings.c and session_pins.c what the client leaves on a connection, session_relay.c replication
+// connections. Nobody else includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -28,7 +29,9 @@ void session_fail(struct session *s, enum stat_error reason, const char *sqlstat
 void session_resume(struct session *s);
 
 // session_login.c
-void session_authenticated(void *owner, struct client *c);
+void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys);
+// What logs in to the servers: what the client's login has taught us, or the password that is configured. To be wiped.
+struct credentials session_credentials(const struct session *s, const struct scram_keys *keys);
 void session_make_cancel_key(struct session *s);
 void session_login_linked(struct session *s); // a server has been found for the welcome
 // What the session itself must know of its parameters.
@@ -38,8 +41,6 @@ void session_login_retry(struct session *s);
 bool session_awaits_catalog(const struct session *s); // a login that can go on when it has come, or late enough
 
 // session_link.c
-// What the session's client proved itself with. To be wiped.
-struct credentials session_credentials(const struct session *s);
 extern const struct server_owner_ops session_server_ops;
 void session_link_init(struct session *s);
 // Finds a server for the unit that is ready. LINKED afterwards, or waiting, parked, or closed.
@@ -99,11 +100,28 @@ struct meaning session_meaning(const struct session *s);
 // what it has SET in vain go to `told`, unless that is NULL.
 void session_configure(struct session *s, struct buf *told);
 
+// When nothing is due and no transaction is open, the server is to be asked which of these pins have a state.
+void session_touch_states(struct session *s, uint32_t pins);
+
+// session_pins.c
+// The one setter of s->pins.
+void session_set_pins(struct session *s, uint32_t pins);
+// The unit that is sent may have caused these pins, and its facts say which it may have ended.
+void session_pin(struct session *s, uint32_t caused);
+// DISCARD ALL has been done: no pin but `kept` has a cause any more.
+void session_release_pins(struct session *s, uint32_t kept);
+// A query for the states of `pins`, appended to others: rows of (NULL, name, true), one for each that is there.
+void session_put_states_sql(uint32_t pins, struct buf *sql);
+uint32_t session_state_pin(struct span name); // of such a row: the pin
+// The server was asked for the states of the pins `asked`, and has those of `found`.
+void session_states_read(struct session *s, uint32_t asked, uint32_t found);
+
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost
 
 // session_relay.c
-void session_relay_open(struct session *s);   // an authenticated client wants to replicate
+// An authenticated client wants to replicate.
+void session_relay_open(struct session *s, const struct scram_keys *keys);
 void session_relay_try(struct session *s);    // it waits for the primary: try again
 void session_relay_gone(struct session *s);   // the client is gone
 void session_relay_freed(struct session *s);  // ... and so is its memory: session_free follows, now or later

@@ -401,7 +401,6 @@ void session_relay_try(struct session *s) {
     }
     set_node(r, &env->topology->nodes[primary]);
     s->node = (uint8_t)primary;
-    r->who = session_credentials(s);
     const struct server_target to = {
         .topology = env->topology,
         .node = &env->topology->nodes[primary],
@@ -442,10 +441,11 @@ static bool count_in(struct session *s) {
     return false;
 }
 
-void session_relay_open(struct session *s) {
+void session_relay_open(struct session *s, const struct scram_keys *keys) {
     if (!count_in(s)) return;
     struct relay *r = mem_new(struct relay);
     r->session = s;
+    r->who = session_credentials(s, keys);
     ilink_init(&r->link);
     ilist_push_back(&s->env->relays, &r->link);
     r->parameters = buf_make(SIZE_MAX / 2);
