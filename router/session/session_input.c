@@ -296,6 +296,7 @@ static void note_facts(struct session *s, struct span unit) {
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
+    if (facts & FACT_DEFAULTS) s->defaults = true;
 }
 
 // A client that does nothing has no journal, so the memory goes from one to the next.

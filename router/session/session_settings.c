@@ -32,7 +32,7 @@ struct touched {
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
 
 struct meaning session_meaning(const struct session *s) {
-    return (struct meaning){.context = s->context ? s->context : settings_context(s->settings),
+    return (struct meaning){.context = s->context ? s->context : settings_context(s->settings) ^ s->user_mark,
                             .epoch = atomic_load_explicit(s->env->schema_epoch, memory_order_acquire)};
 }
 
