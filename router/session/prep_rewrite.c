@@ -17,27 +17,28 @@ struct batch {
     bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
     char gone[256];
     size_t gone_len;
-    bool unnamed_parsed; // the unnamed statement is one of this batch, so the server's own will do
+    bool unnamed_parsed;     // the unnamed statement is one of this batch, so the server's own will do
+    struct span portal;      // the one bound last
+    struct statement *bound; // ... to this statement; NULL: not known
 };
 
 static void copy_message(struct prep_rewrite *r, const struct frame *f) {
     buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + f->payload.len);
 }
 
-// Makes room on the server connection by closing the statement it used longest ago.
-static void close_oldest(struct prep_rewrite *r) {
-    struct statement *oldest = prep_server_oldest(r->server);
+static void close_statement(struct prep_rewrite *r, struct statement *st) {
     char name[PREP_NAME_MAX];
-    request_close_statement(r->out, prep_server_name(r->server, oldest, name));
+    request_close_statement(r->out, prep_server_name(r->server, st, name));
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
     due->server_names = true;
-    due->after = oldest;
-    statement_ref(oldest);
-    prep_server_remove(r->server, oldest);
+    due->after = st;
+    statement_ref(st);
+    prep_server_remove(r->server, st);
 }
 
 static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *st, enum reply_action action) {
-    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(r);
+    if (r->max_server && prep_server_count(r->server) >= r->max_server)
+        close_statement(r, prep_server_oldest(r->server)); // room for it
     char name[PREP_NAME_MAX];
     request_parse(r->out, prep_server_name(r->server, st, name), st->query, st->types);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
@@ -48,18 +49,37 @@ static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *s
     return due;
 }
 
-// The statement as it is parsed under the client's present settings.
-static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
-    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
-    st = statements_intern(r->statements, st->query, st->types,
-                           (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+// The statement with another meaning.
+static struct statement *with_meaning(struct prep_rewrite *r, struct statement *st, struct meaning m) {
+    st = statements_intern(r->statements, st->query, st->types, m);
     statement_unref(st); // it is the newest of the table's idle ones, and about to be used
     return st;
 }
 
-// Sees to it that the server connection holds `st`, in the client's context. Answers what it holds.
+// ... as it is parsed under the client's present settings.
+static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
+    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
+    return with_meaning(r, st, (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+}
+
+// ... under the present schema as well.
+static struct statement *as_of_now(struct prep_rewrite *r, struct statement *st) {
+    return with_meaning(r, st, r->meaning);
+}
+
+// What the statement gives need not be what its client was told: it was parsed under another schema or other settings.
+static bool needs_proof(struct prep_rewrite *r, struct statement *st) {
+    bool same = st->meaning.context == r->meaning.context;
+    if (LIKELY(!st->shape || (same && st->shape_epoch == r->meaning.epoch)) || r->nothing_runs) return false;
+    struct statement *held = in_context(r, st);
+    // PostgreSQL sees to it that what it holds keeps its shape.
+    return held->shape != st->shape || (!prep_server_has(r->server, held) && held->shape_epoch != r->meaning.epoch);
+}
+
+// Sees to it that the server connection holds `st`, in the client's context. Answers what it holds: where it need not
+// give what `st` gave, that is another statement, since other clients rely on what they were told of this one.
 static struct statement *need_statement(struct prep_rewrite *r, struct statement *st) {
-    st = in_context(r, st);
+    st = needs_proof(r, st) ? as_of_now(r, st) : in_context(r, st);
     if (prep_server_has(r->server, st)) {
         prep_server_touch(r->server, st);
         return st;
@@ -192,6 +212,12 @@ static void note_name(struct reply *due, struct span client_name) {
     if (client_name.len) due->name = mem_strndup((const char *)client_name.ptr, client_name.len);
 }
 
+static void note_described(struct prep_rewrite *r, struct reply *due, struct statement *st) {
+    due->epoch = r->schema_young ? 0 : r->meaning.epoch;
+    due->after = st;
+    statement_ref(st);
+}
+
 static void rewrite_bind(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_bind m;
@@ -207,6 +233,8 @@ static void rewrite_bind(struct batch *b, const struct frame *f) {
     size_t here = PROTO_HEADER_LEN + f->payload.len;
     if (here < f->total) buf_msg_lengthen(r->out, at, f->total - here); // the rest follows as a stream
     note_name(pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD), m.statement);
+    b->portal = m.portal;
+    b->bound = prep_client_find(r->client, m.statement);
 }
 
 static void rewrite_describe(struct batch *b, const struct frame *f) {
@@ -215,7 +243,9 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
     if (!msg_target(f->payload, &m)) bug("a batch holds a Describe that was not checked");
     if (m.kind == 'P') {
         copy_message(r, f);
-        pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->portal_describe = true;
+        struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+        due->portal_describe = true;
+        if (b->bound && !b->bound->shape && span_eq(m.name, b->portal)) note_described(r, due, b->bound);
         return;
     }
     char to[PREP_NAME_MAX];
@@ -225,7 +255,10 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
     buf_put_span(r->out, name);
     buf_put_u8(r->out, 0);
     buf_msg_end(r->out, at);
-    note_name(pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD), m.name);
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+    struct statement *st = prep_client_find(r->client, m.name);
+    if (st && !st->shape) note_described(r, due, st);
+    note_name(due, m.name);
 }
 
 static void rewrite_close(struct batch *b, const struct frame *f) {
@@ -272,6 +305,64 @@ void prep_rewrite(struct prep_rewrite *r, struct span batch) {
         rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
     }
+}
+
+void prep_prove(struct prep_rewrite *r, struct statement *st) {
+    struct statement *held = in_context(r, st);
+    char name[PREP_NAME_MAX];
+    if (!prep_server_has(r->server, held)) parse_on_server(r, held, REPLY_SWALLOW)->proof = true;
+    request_describe_statement(r->out, prep_server_name(r->server, held, name));
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_SWALLOW);
+    due->proof = true;
+    note_described(r, due, held);
+    due->before = st;
+    statement_ref(st);
+    pipeline_push(r->due, REPLY_SYNC, REPLY_SWALLOW);
+    request_sync(r->out);
+    r->server_parses++;
+}
+
+static struct span next_message(struct span batch, struct frame *f) {
+    if (frame_next(FRAME_FROM_CLIENT, batch, f, NULL) == WIRE_BAD || !f->type) bug("a batch was not checked");
+    return span_from(batch, PROTO_HEADER_LEN + f->payload.len);
+}
+
+// Who asks what a portal gives, as libpq does each time, is told it anew.
+static bool describes_portal(struct span batch, struct span portal) {
+    struct frame f;
+    struct msg_target m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        if (f.type == FE_EXECUTE || f.type == FE_BIND) return false;
+        if (f.type == FE_DESCRIBE && msg_target(f.payload, &m) && m.kind == PROTO_KIND_PORTAL)
+            return span_eq(m.name, portal);
+    }
+    return false;
+}
+
+struct statement *prep_unproven(struct prep_rewrite *r, struct span batch) {
+    struct frame f;
+    struct msg_bind m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        struct statement *st =
+            f.type == FE_BIND && msg_bind(f.payload, &m) ? prep_client_find(r->client, m.statement) : NULL;
+        if (st && needs_proof(r, st) && !describes_portal(batch, m.portal)) return st;
+    }
+    return NULL;
+}
+
+void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced) {
+    char name[PREP_NAME_MAX];
+    if (held && prep_server_has(r->server, held)) close_statement(r, held);
+    size_t at = buf_msg_begin(r->out, FE_BIND); // to a statement that no server has
+    buf_put_u8(r->out, 0);
+    buf_put_span(r->out, prep_server_name(r->server, NULL, name));
+    for (int i = 0; i < 7; i++) buf_put_u8(r->out, 0); // the name's end, and none of all the rest
+    buf_msg_end(r->out, at);
+    pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->outdated = true;
+    if (synced) request_sync(r->out);
+    if (synced) pipeline_push(r->due, REPLY_SYNC, REPLY_FORWARD);
 }
 
 // Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.
