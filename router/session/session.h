@@ -55,6 +55,7 @@ struct session_env {
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
+    uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
     atomic_ullong *defaults_changed_us; // as in server_env
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
@@ -128,6 +129,7 @@ struct session {
     enum preference preference;
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
+    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove)
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight

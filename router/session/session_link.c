@@ -291,7 +291,7 @@ bool session_leave_refusing(struct session *s) {
     bool known = s->on_replica && s->node < ROUTE_NODES_MAX;
     if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= RERUNS_MAX)) return false;
     if (known) s->avoid |= UINT64_C(1) << s->node;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     session_unlink(s);
     response_start(&s->response, false);
     return true;
@@ -343,7 +343,7 @@ void session_run_again(struct session *s, bool anywhere) {
     }
     s->reruns++;
     s->due = 0;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
     request_reset(&s->request);
@@ -432,7 +432,7 @@ void session_note_read(struct session *s) {
 static void forget_due(struct session *s) {
     if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
