@@ -285,6 +285,7 @@ static void init_env(struct worker *w) {
                                     .worker = w->index,
                                     .rbuf = w->rbuf,
                                     .now_us = worker_now_us,
+                                    .defaults_changed_us = &w->shared->defaults_changed_us,
                                     .report = on_report,
                                     .nudge = on_nudge,
                                     .arg = w};
@@ -317,6 +318,7 @@ static void init_env(struct worker *w) {
     e->retry_soon = on_retry_soon;
     e->last_write_us = &w->shared->last_write_us;
     e->schema_epoch = &w->shared->schema_epoch;
+    e->defaults_changed_us = &w->shared->defaults_changed_us;
     e->replication = &w->shared->replication;
     e->arg = w;
     e->pools = pools_new(&e->server, w->shared->quota);

@@ -33,16 +33,23 @@ struct reply {
     uint8_t action;           // enum reply_action
     bool client_names;        // it changed the client's names: `name`, `after`, `before` say how
     bool portal_describe;     // REPLY_DESCRIBE of a portal
+    bool proof;               // PARSE, DESCRIBE: asked for by prep_prove
+    bool outdated;            // BIND: put there by prep_refuse
     struct prep_name *name;   // counted; NULL = the unnamed statement
-    struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold
-    struct statement *before; // what the name stood for until then (counted), or NULL
+    struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold.
+                              // DESCRIBE: the statement that is described, or bound to the portal, if that is known
+    struct statement *before; // what the name stood for until then (counted), or NULL; DESCRIBE for a proof: the
+                              // statement that the client knows
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
-    bool counted;        // it is one of the session's `due`
-    bool wrote;          // it is not just a read
-    bool begins, ends;   // a transaction
-    uint32_t journal;    // bytes of the session's journal that it stands for
-    uint64_t started_us; // when it was sent
+    bool counted;      // it is one of the session's `due`
+    bool wrote;        // it is not just a read
+    bool begins, ends; // a transaction
+    uint32_t journal;  // bytes of the session's journal that it stands for
+    union {
+        uint64_t started_us; // when it was sent
+        uint64_t epoch;      // DESCRIBE: the schema's; 0 = of some server's, which others may not have yet
+    };
 };
 
 struct pipeline {

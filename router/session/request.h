@@ -39,6 +39,7 @@ struct request {
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
+    bool aged;       // uses a statement that its client was told of when the schema or its settings were others
     uint32_t parses; // named ones
 };
 

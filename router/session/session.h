@@ -55,9 +55,11 @@ struct session_env {
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
-    uint64_t near;     // bit per node of the topology: in the zone where this router stands
-    atomic_ullong *last_write_us; // of all workers: when the last write of any client was acknowledged
-    uint64_t avoid;               // bit per node of the topology: not reachable from this worker just now
+    uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
+    atomic_ullong *defaults_changed_us; // as in server_env
+    uint64_t near;                      // bit per node of the topology: in the zone where this router stands
+    atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
+    uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
     bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
@@ -87,6 +89,7 @@ struct session {
     struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
+    uint64_t user_mark;        // of its user, by whose defaults its texts are read
     struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
     uint32_t pins;             // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key;
@@ -126,10 +129,12 @@ struct session {
     enum preference preference;
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
+    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove)
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
+    bool defaults;        // ... and among it a change of the defaults of sessions to come
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
     bool copying;         // it does, and the client has not said that it is done

@@ -6,6 +6,7 @@
 // They come from such a connection: one of the pool is given the settings, which also proves that the servers take the
 // user, the database and the settings; or from memory, when another client logged in with the same a moment ago.
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "base/mem.h"
 #include "config/users.h"
@@ -72,7 +73,8 @@ static void welcome(struct session *s, struct span parameters) {
 
 static struct span remembered(struct session *s, bool *fresh) {
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg), fresh);
+                        s->env->server.now_us(s->env->server.arg),
+                        atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire), fresh);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -153,6 +155,7 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     }
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
+    s->user_mark = XXH3_64bits(c->user, strlen(c->user));
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -177,7 +180,7 @@ void session_login_retry(struct session *s) {
 static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->env->server.now_us(s->env->server.arg));
+                  s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
