@@ -134,6 +134,7 @@ void session_authenticated(void *owner, struct client *c) {
     }
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);

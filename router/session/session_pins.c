@@ -55,8 +55,9 @@ void session_pin(struct session *s, uint32_t caused) {
 
 void session_release_pins(struct session *s, uint32_t kept) {
     uint32_t asked = s->pins & PINS_ASKED;
-    if (s->pins & ~(asked | kept)) s->server->dirty = true; // nobody can tell whether it is gone
+    if (s->pins & ~(asked | kept | PINS_SOFT)) s->server->dirty = true; // nobody can tell whether it is gone
     session_set_pins(s, s->pins & (asked | kept));
+    if (!(s->pins & PIN_BIT(SEQUENCE))) s->sequences_moved = s->sequences_lost = false;
     if (asked) session_touch_states(s, asked);
 }
 
