@@ -277,7 +277,10 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
-    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
+    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) { // what is only parsed does nothing yet
+        if (r->closes_name) session_pin(s, 0);
+        return;
+    }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
@@ -289,6 +292,7 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     s->settling |= facts & FACTS_SETTLING;
+    if (facts & FACT_TEMP) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
@@ -442,6 +446,25 @@ static enum place place(struct session *s, struct span unit) {
     return s->server ? PLACE_HERE : PLACE_FIND;
 }
 
+static bool names_temp_buffers(struct span text) {
+    const char name[] = "temp_buffers";
+    const size_t n = sizeof name - 1;
+    for (size_t i = 0; i + n <= text.len; i++)
+        if ((text.ptr[i] | 0x20) == name[0] && strncasecmp((const char *)text.ptr + i, name, n) == 0) return true;
+    return false;
+}
+
+// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them.
+static bool leave_used(struct session *s, struct span unit) {
+    if (!s->claimed || !s->server->temp_used || s->held == s->server) return false;
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && names_temp_buffers(unit);
+    if (!sets && session_takes_temp_buffers(s)) return false;
+    s->server->dirty = true;
+    s->claimed = false;
+    session_unlink(s);
+    return true;
+}
+
 static void unit_taken(struct session *s, size_t len) {
     s->again -= MIN_OF(s->again, len);
     unit_forget(s);
@@ -479,9 +502,10 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         session_find_server(s);
-        if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
+    if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;

@@ -167,6 +167,12 @@ void session_login_linked(struct session *s) {
         login_done(s);
         return;
     }
+    if (!session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
+        return;
+    }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
     settings_change_sql(sv->settings, s->settings, &sql);
     buf_clear(out);

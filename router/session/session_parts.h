@@ -84,6 +84,9 @@ bool session_touched_counts(const struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);
+// PostgreSQL takes another temp_buffers only as long as a session has had no temporary table. False when the server in
+// use has had some, and has other temp_buffers in force than the session wants.
+bool session_takes_temp_buffers(const struct session *s);
 void session_settings_read(struct session *s);  // the answer is there, or an error
 void session_forget_touched(struct session *s); // what was touched never came to be
 // Of what the client parses now.

@@ -49,6 +49,7 @@ void session_pin(struct session *s, uint32_t caused) {
     const struct request *r = &s->request;
     if (caused) session_set_pins(s, s->pins | caused);
     uint32_t ended = runs_users_code(r) ? PINS_ASKED : pins_ended(r->verdict.facts);
+    if (r->closes_name) ended |= PIN_BIT(PREPARED); // Close takes a name of SQL's PREPARE too
     uint32_t doubt = (s->pins & PINS_ASKED) & (ended | ~s->pins_seen);
     if (doubt) session_touch_states(s, runs_users_code(r) ? PINS_ASKED : s->pins_suspected);
 }
