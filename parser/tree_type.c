@@ -5,8 +5,6 @@
 // Most statements are their node: a table. The others depend on an option and have a function.
 #include "parser/tree_type.h"
 
-#include "base/base.h"
-
 #define NODE(name) PG_QUERY__NODE__NODE_##name
 
 // What is in neither this table nor tree_type() is TREE_OTHER.
@@ -117,32 +115,51 @@ static const uint8_t plain_types[] = {
     [NODE(ALTER_STATS_STMT)] = TREE_DDL,
 };
 
-// A protobuf string is never NULL; one that was not given is empty.
-static bool is_named(const char *s, const char *name) { return span_is(span_str(s), name); }
+// Steps over one option (DefElem) of those in `field`, and on over what is none.
+static bool next_option(struct packed *m, size_t field, struct span *name, struct packed *value) {
+    struct packed_field f;
+    struct packed option;
+    while (packed_find(m, field, &f)) {
+        if (!packed_node_is(packed_message(&f), NODE(DEF_ELEM), &option)) continue;
+        *name = packed_text(option, PACKED_FIELD(DefElem, defname));
+        *value = packed_sub(option, PACKED_FIELD(DefElem, arg));
+        return true;
+    }
+    return false;
+}
+
+static bool is_number(struct packed node) {
+    struct packed_field f;
+    return packed_const(node, &f) && f.of->id == PG_QUERY__A__CONST__VAL_IVAL &&
+           packed_number(packed_message(&f), PACKED_FIELD(Integer, ival)) != 0;
+}
+
+static bool is_string(struct packed node, const char *text) {
+    struct span s;
+    return packed_const_text(node, &s) && span_is(s, text);
+}
 
 // READ ONLY, as the last word on it, without SERIALIZABLE.
-static bool reads_only(const PgQuery__TransactionStmt *s) {
+static bool reads_only(struct packed s) {
     bool read_only = false, serializable = false;
-    for (size_t i = 0; i < s->n_options; i++) {
-        if (s->options[i]->node_case != NODE(DEF_ELEM)) continue;
-        const PgQuery__DefElem *option = s->options[i]->def_elem;
-        if (!option->arg || option->arg->node_case != NODE(A_CONST)) continue;
-        const PgQuery__AConst *value = option->arg->a_const;
-        if (is_named(option->defname, "transaction_read_only"))
-            read_only = value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
-        else if (is_named(option->defname, "transaction_isolation"))
-            serializable =
-                value->val_case == PG_QUERY__A__CONST__VAL_SVAL && is_named(value->sval->sval, "serializable");
+    struct span name;
+    struct packed value;
+    while (next_option(&s, PACKED_FIELD(TransactionStmt, options), &name, &value)) {
+        if (span_is(name, "transaction_read_only"))
+            read_only = is_number(value);
+        else if (span_is(name, "transaction_isolation"))
+            serializable = is_string(value, "serializable");
     }
     return read_only && !serializable;
 }
 
-static enum tree_type transaction_type(const PgQuery__TransactionStmt *s) {
-    switch (s->kind) {
+static enum tree_type transaction_type(struct packed s) {
+    switch ((PgQuery__TransactionStmtKind)packed_number(s, PACKED_FIELD(TransactionStmt, kind))) {
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return reads_only(s) ? TREE_BEGIN_READ_ONLY : TREE_BEGIN;
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return s->chain ? TREE_END_CHAIN : TREE_END;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK:
+        return packed_number(s, PACKED_FIELD(TransactionStmt, chain)) ? TREE_END_CHAIN : TREE_END;
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO: return TREE_SAVEPOINT;
@@ -155,96 +172,104 @@ static enum tree_type transaction_type(const PgQuery__TransactionStmt *s) {
     return TREE_OTHER;
 }
 
-bool tree_const_names_temp(const PgQuery__Node *n) {
-    return n && n->node_case == NODE(A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-           strstr(n->a_const->sval->sval, "pg_temp");
+bool tree_const_names_temp(struct packed node) {
+    struct span s;
+    return packed_const_text(node, &s) && memmem(s.ptr, s.len, "pg_temp", strlen("pg_temp"));
 }
 
-static struct tree_statement set_type(const PgQuery__VariableSetStmt *s) {
+static struct tree_statement set_type(struct packed s) {
     struct tree_statement t = {.type = TREE_SET, .executes = true};
-    for (size_t i = 0; i < s->n_args; i++) t.names_temp |= tree_const_names_temp(s->args[i]);
-    if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET)
+    int64_t kind = packed_number(s, PACKED_FIELD(VariableSetStmt, kind));
+    struct packed values = s;
+    struct packed_field f;
+    while (packed_find(&values, PACKED_FIELD(VariableSetStmt, args), &f))
+        t.names_temp |= tree_const_names_temp(packed_message(&f));
+    if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET)
         t.type = TREE_RESET;
-    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL)
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL)
         t.type = TREE_RESET_ALL;
-    else if (s->is_local)
+    else if (packed_number(s, PACKED_FIELD(VariableSetStmt, is_local)))
         t.type = TREE_SET_LOCAL;
-    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && !is_named(s->name, "SESSION CHARACTERISTICS"))
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI &&
+             !span_is(packed_text(s, PACKED_FIELD(VariableSetStmt, name)), "SESSION CHARACTERISTICS"))
         t.type = TREE_SET_LOCAL; // SET TRANSACTION, SET TRANSACTION SNAPSHOT
     return t;
 }
 
 // SET SESSION CHARACTERISTICS AS TRANSACTION sets a default for each of its modes.
-static void visit_characteristics(const PgQuery__VariableSetStmt *s,
-                                  void (*visit)(void *arg, struct span name, bool local), void *arg) {
+static void visit_characteristics(struct packed s, void (*visit)(void *arg, struct span name, bool local), void *arg) {
     static const char *const names[] = {"default_transaction_isolation", "default_transaction_read_only",
                                         "default_transaction_deferrable"};
-    for (size_t i = 0; i < s->n_args; i++) {
-        if (s->args[i]->node_case != NODE(DEF_ELEM)) continue;
+    struct span name;
+    struct packed value;
+    while (next_option(&s, PACKED_FIELD(VariableSetStmt, args), &name, &value))
         for (size_t k = 0; k < countof(names); k++)
-            if (is_named(s->args[i]->def_elem->defname, names[k] + strlen("default_")))
-                visit(arg, span_str(names[k]), false);
-    }
+            if (span_is(name, names[k] + strlen("default_"))) visit(arg, span_str(names[k]), false);
 }
 
-bool tree_type_set_names(const PgQuery__VariableSetStmt *s, void (*visit)(void *arg, struct span name, bool local),
-                         void *arg) {
-    if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) return false;
-    if (s->kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI)
-        visit(arg, span_str(s->name), s->is_local);
-    else if (set_type(s).type == TREE_SET)
-        visit_characteristics(s, visit, arg);
-    return s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET || s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
+bool tree_type_set_names(struct packed set, void (*visit)(void *arg, struct span name, bool local), void *arg) {
+    int64_t kind = packed_number(set, PACKED_FIELD(VariableSetStmt, kind));
+    if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) return false;
+    if (kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI)
+        visit(arg, packed_text(set, PACKED_FIELD(VariableSetStmt, name)),
+              packed_number(set, PACKED_FIELD(VariableSetStmt, is_local)) != 0);
+    else if (set_type(set).type == TREE_SET)
+        visit_characteristics(set, visit, arg);
+    return kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET || kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
 }
 
-static enum tree_type copy_type(const PgQuery__CopyStmt *s) {
-    if (s->is_program || s->filename[0]) return TREE_COPY_SERVER;
-    return s->is_from ? TREE_COPY_IN : TREE_COPY_OUT;
+static enum tree_type copy_type(struct packed s) {
+    if (packed_number(s, PACKED_FIELD(CopyStmt, is_program)) ||
+        packed_text(s, PACKED_FIELD(CopyStmt, filename)).len > 0)
+        return TREE_COPY_SERVER;
+    return packed_number(s, PACKED_FIELD(CopyStmt, is_from)) ? TREE_COPY_IN : TREE_COPY_OUT;
 }
 
-static enum tree_type declare_type(const PgQuery__DeclareCursorStmt *s) {
-    const int cursor_opt_hold = 0x0020; // parsenodes.h
-    return s->options & cursor_opt_hold ? TREE_DECLARE_HOLD : TREE_DECLARE;
+static enum tree_type declare_type(struct packed s) {
+    const int64_t cursor_opt_hold = 0x0020; // parsenodes.h
+    return packed_number(s, PACKED_FIELD(DeclareCursorStmt, options)) & cursor_opt_hold ? TREE_DECLARE_HOLD
+                                                                                        : TREE_DECLARE;
 }
 
-static bool has_option(PgQuery__Node *const *options, size_t count, const char *name) {
-    for (size_t i = 0; i < count; i++)
-        if (options[i]->node_case == NODE(DEF_ELEM) && is_named(options[i]->def_elem->defname, name)) return true;
+static bool explain_executes(struct packed s) {
+    struct span name;
+    struct packed value;
+    // Whatever value ANALYZE is given: (ANALYZE off) costs a fact too many, and no more.
+    while (next_option(&s, PACKED_FIELD(ExplainStmt, options), &name, &value))
+        if (span_is(name, "analyze")) return true;
     return false;
 }
 
-static struct tree_statement holding(enum tree_type type, const PgQuery__Node *held) {
-    return (struct tree_statement){.type = type, .inner = tree_type(held).type, .executes = true};
+static struct tree_statement holding(enum tree_type type, struct packed s, size_t field) {
+    return (struct tree_statement){.type = type, .inner = tree_type(packed_sub(s, field)).type, .executes = true};
 }
 
-struct tree_statement tree_type(const PgQuery__Node *n) {
+struct tree_statement tree_type(struct packed node) {
     struct tree_statement t = {.type = TREE_OTHER, .executes = true};
-    if (!n) return t;
-#define IS(node) (n->node_case == NODE(node))
-    if (IS(EXPLAIN_STMT)) {
-        t = holding(TREE_EXPLAIN, n->explain_stmt->query);
-        // Whatever value ANALYZE is given: (ANALYZE off) costs a fact too many, and no more.
-        t.executes = has_option(n->explain_stmt->options, n->explain_stmt->n_options, "analyze");
-    } else if (IS(COPY_STMT)) {
-        t = holding(copy_type(n->copy_stmt), n->copy_stmt->query);
-    } else if (IS(CREATE_TABLE_AS_STMT)) {
-        t = holding(TREE_CREATE_AS, n->create_table_as_stmt->query);
-    } else if (IS(PREPARE_STMT)) {
-        t = holding(TREE_PREPARE, n->prepare_stmt->query);
-    } else if (IS(DECLARE_CURSOR_STMT)) {
-        t = holding(declare_type(n->declare_cursor_stmt), n->declare_cursor_stmt->query);
-    } else if (IS(VARIABLE_SET_STMT)) {
-        t = set_type(n->variable_set_stmt);
-    } else if (IS(TRANSACTION_STMT)) {
-        t.type = transaction_type(n->transaction_stmt);
-    } else if (IS(DISCARD_STMT)) {
-        bool all = n->discard_stmt->target == PG_QUERY__DISCARD_MODE__DISCARD_ALL;
-        t.type = all ? TREE_DISCARD_ALL : TREE_DISCARD;
-    } else if (IS(DEALLOCATE_STMT)) {
-        t.type = n->deallocate_stmt->name[0] ? TREE_DEALLOCATE : TREE_DEALLOCATE_ALL;
-    } else if ((size_t)n->node_case < countof(plain_types)) {
-        t.type = plain_types[n->node_case];
+    struct packed s;
+    unsigned type = packed_node(node, &s);
+    switch (type) {
+    case NODE(EXPLAIN_STMT):
+        t = holding(TREE_EXPLAIN, s, PACKED_FIELD(ExplainStmt, query));
+        t.executes = explain_executes(s);
+        break;
+    case NODE(COPY_STMT): t = holding(copy_type(s), s, PACKED_FIELD(CopyStmt, query)); break;
+    case NODE(CREATE_TABLE_AS_STMT): t = holding(TREE_CREATE_AS, s, PACKED_FIELD(CreateTableAsStmt, query)); break;
+    case NODE(PREPARE_STMT): t = holding(TREE_PREPARE, s, PACKED_FIELD(PrepareStmt, query)); break;
+    case NODE(DECLARE_CURSOR_STMT): t = holding(declare_type(s), s, PACKED_FIELD(DeclareCursorStmt, query)); break;
+    case NODE(VARIABLE_SET_STMT): t = set_type(s); break;
+    case NODE(TRANSACTION_STMT): t.type = transaction_type(s); break;
+    case NODE(DISCARD_STMT):
+        t.type = packed_number(s, PACKED_FIELD(DiscardStmt, target)) == PG_QUERY__DISCARD_MODE__DISCARD_ALL
+                     ? TREE_DISCARD_ALL
+                     : TREE_DISCARD;
+        break;
+    case NODE(DEALLOCATE_STMT):
+        t.type = packed_text(s, PACKED_FIELD(DeallocateStmt, name)).len > 0 ? TREE_DEALLOCATE : TREE_DEALLOCATE_ALL;
+        break;
+    default:
+        if (type < countof(plain_types)) t.type = plain_types[type];
+        break;
     }
-#undef IS
     return t;
 }

@@ -32,7 +32,9 @@
 // id, Prometheus name, help
 #define STAT_GAUGES(X)                                                                                                 \
     X(CLIENTS, "pgsteer_clients", "Client connections now")                                                            \
-    X(CLIENTS_PINNED, "pgsteer_clients_pinned", "Clients tied to their primary connection by session state")
+    X(CLIENTS_PINNED, "pgsteer_clients_pinned", "Clients tied to their primary connection by session state")           \
+    X(REPLICATION, "pgsteer_replication_connections",                                                                  \
+      "Clients that replicate, each with a server connection of its own")
 
 // Gauges too: the states of db_connection_pool_size. id, label.
 #define STAT_POOL_STATES(X)                                                                                            \

@@ -36,12 +36,13 @@ import pki
 BINDIR = os.environ.get("PGSTEER_PG_BINDIR", "/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"
 DATABASE = "app"
-# name: (password, options). `app` and `other` are two ordinary users; `monitor` watches; the rest differ in how
-# PostgreSQL lets them in: see HBA.
+# name: (password, options). `app` and `other` are two ordinary users; `monitor` watches; `replicator` may replicate;
+# the rest differ in how PostgreSQL lets them in: see HBA.
 USERS = {
     "app": ("app-password", ""),
     "other": ("other-password", ""),
     "monitor": ("monitor-password", "in role pg_monitor"),
+    "replicator": ("replicator-password", "replication"),
     "trusted": ("unused", ""),
     "md5user": ("md5-password", ""),
     "cleartext": ("cleartext-password", ""),
@@ -50,6 +51,7 @@ HBA = """\
 local   all          all                        trust
 local   replication  all                        trust
 host    all          trusted    127.0.0.1/32    trust
+host    replication  replicator 127.0.0.1/32    scram-sha-256
 host    all          md5user    127.0.0.1/32    md5
 host    all          cleartext  127.0.0.1/32    password
 host    all          all        127.0.0.1/32    scram-sha-256
@@ -60,7 +62,7 @@ unix_socket_permissions = 0700
 max_connections = 200
 max_wal_senders = 10
 max_replication_slots = 10
-wal_level = replica
+wal_level = logical
 hot_standby = on
 shared_buffers = 64MB
 fsync = off

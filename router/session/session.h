@@ -7,6 +7,7 @@
 // together any more the connection goes back to its pool.
 //
 //   LOGIN -> IDLE -> (WAITING | PARKED) -> LINKED -> IDLE ... -> CLOSED
+//   LOGIN -> (PARKED -> LOGIN) -> RELAY -> CLOSED         a replication connection
 //
 // One thread: its worker's. Freed when the client's last callback has run.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_H
@@ -15,6 +16,7 @@
 #include "router/session/client.h"
 #include "router/session/database.h"
 #include "router/session/pool.h"
+#include "router/session/replication_counts.h"
 #include "router/session/request.h"
 #include "router/session/response.h"
 #include "router/session/route.h"
@@ -45,7 +47,9 @@ struct session_env {
     struct ilist parked;       // those that wait for a server to be there
     struct ilist waiting;      // those that wait in a pool's queue
     struct ilist leases;       // those that keep a connection for currval and lastval alone, the oldest first
-    struct session *by_key;    // uthash, by cancel pid
+    struct ilist relays;       // replication connections (session_relay.c)
+    struct replication_counts *replication; // of all workers
+    struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
     atomic_ullong *sequence_users; // of all workers: bits of those whose clients use currval or lastval
@@ -67,6 +71,7 @@ enum session_state {
     SESSION_WAITING, // a ticket stands in a pool's queue
     SESSION_PARKED,  // the server it needs is not there; tried again when the topology changes
     SESSION_LINKED,  // a server connection works for it
+    SESSION_RELAY,   // a replication connection, joined to a server connection of its own
     SESSION_CLOSED,  // the client is gone
     SESSION_STATES
 };
@@ -77,8 +82,10 @@ struct session {
     struct session_env *env;
     enum session_state state;
     struct database *database; // NULL until authenticated
+    struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
+    struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
     uint32_t pins;             // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key;
 
@@ -112,6 +119,7 @@ struct session {
     uint32_t tail;         // bytes of a streamed message still to come from the client
     bool tail_discard;     // ... and nobody wants them
     bool ready;            // `request` is complete and waits to be sent
+    bool cancel_asked;     // ... and is to be cancelled when it has been
     bool open;             // messages were sent for which the client's Sync has not come
     bool skipping;         // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood

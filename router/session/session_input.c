@@ -71,7 +71,7 @@ static void answer_ready(struct session *s) {
 
 // What was scanned while the error was on its way is passed over like the rest, and what follows is another unit.
 static void unit_forget(struct session *s) {
-    s->ready = false;
+    s->ready = s->cancel_asked = false;
     request_reset(&s->request);
 }
 
@@ -236,7 +236,8 @@ static bool send_prelude(struct session *s) {
     return true;
 }
 
-static void put_batch(struct session *s, struct span unit, struct buf *out) {
+// False: the unit can go as it is.
+static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     const struct request *r = &s->request;
     struct prep_rewrite w = {
         .client = &s->names,
@@ -251,8 +252,9 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
-    prep_rewrite(&w, unit);
+    bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    return changed;
 }
 
 // FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
@@ -317,7 +319,7 @@ static void note_exchange(struct session *s, struct span unit) {
 static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH) {
-        put_batch(s, unit, out);
+        if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
@@ -506,6 +508,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     }
     while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
     if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
+    if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;
@@ -517,6 +520,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         answer_lost(s, unit);
     else if (where == PLACE_HERE)
         send_unit(s, unit);
+    if (where == PLACE_HERE && s->cancel_asked) pool_cancel_backend(s->server);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     return unit.len;
 }

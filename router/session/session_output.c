@@ -200,11 +200,13 @@ static void watch_idleness(struct session *s) {
 
 void session_settle(struct session *s) {
     if (s->state == SESSION_CLOSED) return;
-    if (is_over(s) && s->touched) {
+    bool over = is_over(s);
+    if (over && s->touched && session_awaits_cancel(s)) return; // on_drained comes
+    if (over && s->touched) {
         session_read_settings(s);
         return;
     }
-    if (is_over(s)) {
+    if (over) {
         bool again = s->response.drop;
         session_unlink(s);
         if (again) {
@@ -241,7 +243,7 @@ static void settings_were_refused(struct session *s) {
         session_resume(s);
         return;
     }
-    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
+    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal->text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
 
@@ -250,7 +252,7 @@ static void after_read(struct session *s) {
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.settings_failed)
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.refusal)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);
@@ -291,7 +293,10 @@ void session_server_readable(void *owner, struct server *sv) {
 
 static void on_drained(void *owner, struct server *sv) {
     (void)sv;
-    session_resume(owner);
+    if (session_is_login(owner))
+        session_resume(owner);
+    else
+        session_settle(owner); // it may have waited for the end of a cancel
 }
 
 static void on_broken(void *owner, struct server *sv, const struct fault *f) { session_server_lost(owner, sv, f); }

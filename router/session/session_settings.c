@@ -239,7 +239,7 @@ static bool take_rows(struct session *s, struct read_back *r) {
     struct span rows = buf_span(&s->touched->rows);
     struct frame frame;
     bool carried = !s->touched->names.names.failed;
-    r->whole = !s->touched->rows.failed && !s->response.settings_failed;
+    r->whole = !s->touched->rows.failed && !s->response.refusal;
     if (!r->whole) return false;
     for (; rows.len; rows = span_from(rows, frame.total)) {
         r->whole = frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) == WIRE_OK;
