@@ -293,7 +293,9 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    if (m.kind == 'P') {
+    // A name that the client does not have may be one of SQL's PREPARE.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;

@@ -119,7 +119,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
     } else if (describe) {
         scan_use(r, ctx, m.name);
     } else {
-        r->old_name = r->changes_names = true;
+        r->old_name = r->changes_names = r->closes_name = true;
         if (m.name.len == 0) r->parses_unnamed = false;
     }
     if (describe || m.kind == 'P') r->server_needed = true;

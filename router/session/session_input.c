@@ -16,7 +16,6 @@
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
 // Those of texts that change settings.
 enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
-#define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.
 
@@ -122,7 +121,7 @@ static bool is_local(const struct session *s, struct span unit) {
     char name[256];
     size_t len;
     if (s->server && s->server->tx_status == PROTO_TX_FAILED) return false;
-    if (r->kind == REQUEST_BATCH) return !s->server && !s->pins && !r->server_needed && !r->stream;
+    if (r->kind == REQUEST_BATCH) return !s->server && !pins_bind(s->pins) && !r->server_needed && !r->stream;
     return deallocated(s, unit, name, sizeof name, &len) != NULL;
 }
 
@@ -211,13 +210,26 @@ void session_put_settings(struct session *s, bool shown, const char *before) {
     stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
 }
 
+static bool may_write(const struct session *s) {
+    const struct request *r = &s->request;
+    bool runs_hidden =
+        (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
+    return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
+           r->kind == REQUEST_FUNCTION ||
+           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
+}
+
+// A user's function that a hint calls a read is not known not to.
+static bool moves_sequences(const struct session *s) {
+    return may_write(s) || s->request.verdict.reason == VERDICT_REASON_HINT_REPLICA;
+}
+
 // What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
 // currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
 // ones. True when something was sent.
 static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
-    bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
-                     (s->session_mode || s->database->sequence_state) && !s->pins;
+    bool sequences = session_forgets_sequences(s, moves_sequences(s));
     if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
     session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
     if (sequences) sv->sequence_user = 0;
@@ -276,15 +288,6 @@ static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     return changed;
 }
 
-static bool may_write(const struct session *s) {
-    const struct request *r = &s->request;
-    bool runs_hidden =
-        (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
-    return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-           r->kind == REQUEST_FUNCTION ||
-           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
-}
-
 // FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
 // pg_proc.dat.
 static bool calls_large_object(struct span unit) {
@@ -304,26 +307,25 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
-// Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
-static void note_sequences(struct server *sv, uint64_t client) {
-    sv->sequence_user = !sv->sequence_user || sv->sequence_user == client ? client : SEQUENCES_OF_SEVERAL;
-}
-
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
-    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
+    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) { // what is only parsed does nothing yet
+        if (r->closes_name) session_pin(s, 0);
+        return;
+    }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
-    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
+    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !pins_bind(s->pins) && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
     session_pin(s, caused);
-    if (facts & FACTS_SETTLING) s->pins_kept = caused;
+    session_note_sequences(s, moves_sequences(s));
+    if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     s->settling |= facts & FACTS_SETTLING;
-    if (may_write(s)) note_sequences(s->server, s->client.id);
+    if (facts & FACT_TEMP) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
@@ -448,32 +450,17 @@ static enum place refuse_our_names(struct session *s) {
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
-// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is
-// known that this database's clients use them: an error then, never a wrong value.
+// An error, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
     struct fault f;
-    bool in_transaction = s->server != NULL;
     fault_set(&f, "0A000",
-              in_transaction ? "currval and lastval were not expected on this connection"
-                             : "currval and lastval outside a transaction are not supported in transaction pooling");
-    fault_hint(&f,
-               in_transaction
-                   ? "Try again: they work from now on."
-                   : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
+              s->server ? "currval and lastval were not expected on this connection"
+                        : "what currval and lastval would tell is not known any more in transaction pooling");
+    fault_hint(&f, s->server
+                       ? "Try again: they work from now on."
+                       : "From now on they work after a write, until its connection is needed by others. INSERT ... "
+                         "RETURNING needs neither, and pool_mode = session keeps the connection.");
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
-}
-
-static bool sequence_state_is_lost(const struct session *s) {
-    uint32_t facts = s->request.verdict.facts;
-    const struct server *sv = s->server ? s->server : s->held;
-    if (!(facts & FACT_SEQUENCE_STATE)) return false;
-    bool before = s->database->sequence_state;
-    s->database->sequence_state = true; // from the next unit that finds a connection on
-    // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
-    // client must be the only one whose sequences the connection knows.
-    if (!sv) return !(facts & FACT_BEGIN) && !s->session_mode; // its own connection forgets before it is first used
-    if (s->claimed && before) return false;
-    return sv->sequence_user && sv->sequence_user != s->client.id;
 }
 
 static enum place place(struct session *s, struct span unit) {
@@ -485,7 +472,8 @@ static enum place place(struct session *s, struct span unit) {
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
     if (s->request.too_many_names) return refuse_names(s);
     if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
-    if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
+    bool behind = s->server && s->due; // it will wait, and may find itself on another connection then
+    if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
     if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
@@ -496,6 +484,25 @@ static enum place place(struct session *s, struct span unit) {
         return PLACE_HERE;
     }
     return s->server ? PLACE_HERE : PLACE_FIND;
+}
+
+static bool names_temp_buffers(struct span text) {
+    const char name[] = "temp_buffers";
+    const size_t n = sizeof name - 1;
+    for (size_t i = 0; i + n <= text.len; i++)
+        if ((text.ptr[i] | 0x20) == name[0] && strncasecmp((const char *)text.ptr + i, name, n) == 0) return true;
+    return false;
+}
+
+// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them.
+static bool leave_used(struct session *s, struct span unit) {
+    if (!s->claimed || !s->server->temp_used || s->held == s->server) return false;
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && names_temp_buffers(unit);
+    if (!sets && session_takes_temp_buffers(s)) return false;
+    s->server->dirty = true;
+    s->claimed = false;
+    session_unlink(s);
+    return true;
 }
 
 static void unit_taken(struct session *s, size_t len) {
@@ -535,9 +542,10 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         session_find_server(s);
-        if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
+    if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     if (where == PLACE_HERE && s->request.kind == REQUEST_BATCH && await_proof(s, unit)) return 0;

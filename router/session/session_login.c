@@ -156,6 +156,7 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
     s->user_mark = XXH3_64bits(c->user, strlen(c->user));
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -190,6 +191,12 @@ void session_login_linked(struct session *s) {
     struct server *sv = s->server;
     if (sv->settings == s->settings) {
         login_done(s);
+        return;
+    }
+    if (!session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
