@@ -21,6 +21,7 @@ enum reply_kind {
     REPLY_EXECUTE,  // rows and CommandComplete, EmptyQueryResponse, PortalSuspended, or COPY
     REPLY_CLOSE,    // CloseComplete
     REPLY_SYNC,     // ReadyForQuery
+    REPLY_REFUSAL,  // of a malformed message: nothing but an error
 };
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };

@@ -71,12 +71,13 @@ struct prep_rewrite {
     bool nothing_runs; // the transaction has failed: a statement that the server has will do, whatever it means
     bool deallocates;  // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
+    bool malformed;         // its last message is, and goes as it is
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them
 };
-// `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still
-// to come. A Parse of a name that the client has already and a use of one it has not make the server answer with the
-// error that PostgreSQL has for it.
+// `batch` is messages that frame_next and msg_* have accepted, the last one perhaps not (`malformed`); of the last one,
+// if it is a Bind, the rest may be still to come. A Parse of a name that the client has already and a use of one it has
+// not make the server answer with the error that PostgreSQL has for it.
 void prep_rewrite(struct prep_rewrite *r, struct span batch);
 
 // An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go,

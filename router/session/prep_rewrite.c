@@ -264,13 +264,22 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     copy_message(b->r, f);
 }
 
+// What no server takes for a message needs no name of ours.
+static void pass_malformed(struct prep_rewrite *r, const struct frame *f) {
+    copy_message(r, f);
+    pipeline_push(r->due, REPLY_REFUSAL, REPLY_FORWARD);
+}
+
 void prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
     struct frame f;
     while (batch.len) {
         if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
-        rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
+        if (r->malformed && !batch.len)
+            pass_malformed(r, &f);
+        else
+            rewrite_message(&b, &f);
     }
 }
 

@@ -105,7 +105,8 @@ static struct span invented(const struct reply *due) {
     case REPLY_DESCRIBE: return due->portal_describe ? span_of(describe + 7, 5) : span_of(describe, sizeof describe);
     case REPLY_EXECUTE: return span_of(execute, sizeof execute);
     case REPLY_QUERY:
-    case REPLY_SYNC: break;
+    case REPLY_SYNC:
+    case REPLY_REFUSAL: break;
     }
     bug("an answer that cannot be invented");
 }

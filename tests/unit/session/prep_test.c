@@ -61,8 +61,12 @@ static void target(struct side *s, char type, char kind, const char *name) {
 static void sync_(struct side *s) { request_sync(&s->in); }
 
 static void rewrite_at_most(struct side *s, size_t max_server) {
-    struct prep_rewrite r = {.client = &s->client, .server = &s->server, .statements = s->statements,
-                             .due = &s->due, .out = &s->out, .max_server = max_server};
+    struct prep_rewrite r = {.client = &s->client,
+                             .server = &s->server,
+                             .statements = s->statements,
+                             .due = &s->due,
+                             .out = &s->out,
+                             .max_server = max_server};
     buf_clear(&s->out);
     prep_rewrite(&r, buf_span(&s->in));
     buf_clear(&s->in);
@@ -92,13 +96,13 @@ static const char *sent(struct side *s) {
     return text;
 }
 
-// What is due, in short: a letter of PBDECSQ each, upper case forwarded, lower case swallowed, `*` before invented.
+// What is due, in short: a letter of PBDECSQR each, upper case forwarded, lower case swallowed, `*` before invented.
 static const char *due(struct side *s) {
     static char text[256];
     size_t len = 0;
     for (uint32_t i = 0; i < s->due.count; i++) {
         const struct reply *r = pipeline_at(&s->due, i);
-        char letter = "QPBDECS"[r->kind];
+        char letter = "QPBDECSR"[r->kind];
         if (r->kind == REPLY_CLOSE) letter = 'C';
         if (r->action == REPLY_INVENT) text[len++] = '*';
         text[len++] = r->action == REPLY_SWALLOW ? (char)(letter + 32) : letter;
@@ -314,8 +318,12 @@ static void deallocate_of_a_parsed_name(void **state) {
     parse(&s, "", "SELECT 2");
     bind(&s, "");
     sync_(&s);
-    struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
-                             .out = &s.out, .deallocates = true};
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .deallocates = true};
     buf_clear(&s.out);
     prep_rewrite(&r, buf_span(&s.in));
     assert_string_equal(sent(&s), "P(:SELECT 2) B() S");
@@ -358,10 +366,18 @@ static void deallocate_names_are_read_as_sql(void **state) {
     static const struct {
         const char *sql, *name;
     } cases[] = {
-        {"DEALLOCATE a", "a"},          {"deallocate prepare FooBar ;", "foobar"}, {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
-        {"DEALLOCATE PREPARE", "prepare"}, {"DEALLOCATE ALL", NULL},               {"DEALLOCATE \"all\"", "all"},
-        {"DEALLOCATE PREPARE ALL", NULL},  {"DEALLOCATE a; SELECT 1", NULL},       {"DEALLOCATE", NULL},
-        {"SELECT 1", NULL},                {"DEALLOCATE \"open", NULL},            {"DEALLOCATE a b", NULL},
+        {"DEALLOCATE a", "a"},
+        {"deallocate prepare FooBar ;", "foobar"},
+        {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
+        {"DEALLOCATE PREPARE", "prepare"},
+        {"DEALLOCATE ALL", NULL},
+        {"DEALLOCATE \"all\"", "all"},
+        {"DEALLOCATE PREPARE ALL", NULL},
+        {"DEALLOCATE a; SELECT 1", NULL},
+        {"DEALLOCATE", NULL},
+        {"SELECT 1", NULL},
+        {"DEALLOCATE \"open", NULL},
+        {"DEALLOCATE a b", NULL},
     };
     (void)state;
     for (size_t i = 0; i < countof(cases); i++) {
@@ -398,6 +414,30 @@ static void errors_speak_of_the_clients_name(void **state) {
     buf_release(&out);
 }
 
+// Nothing is read into it, whatever it looks like, and nothing but an error is due.
+static void a_malformed_message_goes_as_it_is(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .max_server = 10,
+                             .malformed = true};
+    parse(&s, "a", "SELECT 1");
+    target(&s, FE_CLOSE, 'X', "a");
+    prep_rewrite(&r, buf_span(&s.in));
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) C");
+    assert_string_equal(due(&s), "PR");
+    assert_non_null(prep_client_find(&s.client, span_str("a")));
+    size_t len = buf_len(&s.out);
+    assert_memory_equal(s.out.data + len - 8, "C\0\0\0\7Xa", 8);
+    answered(&s);
+    teardown(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_follows_its_client),
@@ -407,6 +447,7 @@ int main(void) {
         cmocka_unit_test(a_taken_name_is_refused_by_the_server),
         cmocka_unit_test(an_error_takes_names_back),
         cmocka_unit_test(a_failed_parse_leaves_no_unnamed_one),
+        cmocka_unit_test(a_malformed_message_goes_as_it_is),
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_of_a_parsed_name),
