@@ -73,13 +73,9 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
     return NULL;
 }
 
-void prep_client_forget_all(struct prep_client *c) {
+void prep_client_fini(struct prep_client *c) {
     struct prep_name *n, *next;
     HASH_ITER(hh, c->names, n, next) statement_unref(name_remove(c, n));
-}
-
-void prep_client_fini(struct prep_client *c) {
-    prep_client_forget_all(c);
     if (c->unnamed) statement_unref(c->unnamed);
     prep_client_init(c);
 }
@@ -190,6 +186,29 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
 }
 
 // DEALLOCATE.
+
+// By a message that the server has not come to yet.
+static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n) {
+    for (uint32_t i = 1; i < due->count; i++) {
+        const struct reply *r = pipeline_at(due, i);
+        if (r->kind == REPLY_PARSE && r->client_names && r->name && span_is(span_of(n->name, n->len), r->name))
+            return true;
+    }
+    return false;
+}
+
+void prep_deallocated_all(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
+    struct prep_name *n, *next;
+    HASH_ITER(hh, client->names, n, next)
+    if (!is_parsed_behind(due, n)) statement_unref(name_remove(client, n));
+    for (uint32_t i = 1; i < due->count; i++) {
+        struct reply *r = pipeline_at(due, i);
+        if (!r->name || !r->before) continue;
+        statement_unref(r->before);
+        r->before = NULL;
+    }
+    prep_server_forget_all(server);
+}
 
 static bool is_word_char(uint8_t c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||

@@ -31,7 +31,6 @@ struct statement *prep_client_find(const struct prep_client *c, struct span name
 // The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before;
 // the caller owns that reference.
 struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
-void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnamed statement stays
 
 // The server's side.
 struct prep_server {
@@ -84,6 +83,9 @@ void prep_rewrite(struct prep_rewrite *r, struct span batch);
 // and what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has
 // been sent yet, and what is sent until then will be skipped as well.
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due);
+// The server has just done a DEALLOCATE ALL, the head of `due`: its statements are gone, and the client's names, but
+// for those that messages behind it give. The unnamed statement stays.
+void prep_deallocated_all(struct prep_client *client, struct prep_server *server, struct pipeline *due);
 
 // Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them:
 // by `name` (NULL: the unnamed statement). False when there is none in it and the message can be passed on as it is.

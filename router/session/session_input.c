@@ -372,7 +372,8 @@ enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PL
 static bool depends_on_answers(struct session *s) {
     const uint32_t facts = FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE;
     struct request *r = &s->request;
-    bool takes_closed = s->closing && r->parses;
+    // A Query forgets the unnamed statement, even one that comes back.
+    bool takes_closed = s->closing && (r->parses || r->kind == REQUEST_QUERY);
     if (takes_closed) r->server_needed = true; // which says so if the name is taken after all
     return takes_closed || r->old_name || r->names_ours || (r->verdict.facts & facts);
 }

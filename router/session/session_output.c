@@ -59,10 +59,6 @@ static void settle_facts(struct session *s, char tx_status) {
             unpin(s);
         return;
     }
-    if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
-        prep_client_forget_all(&s->names);
-        prep_server_forget_all(&sv->prepared);
-    }
     if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) unpin(s);
 }
 

@@ -303,6 +303,34 @@ static void after_deallocate_all_names_are_new(void **state) {
     teardown(&s);
 }
 
+// What stands before DEALLOCATE ALL is gone for good, what is parsed behind it is not; the unnamed statement stays.
+static void deallocate_all_spares_what_comes_behind(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    parse(&s, "b", "SELECT 2");
+    parse(&s, "", "DEALLOCATE ALL");
+    rewrite(&s);
+    answered(&s);
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "b");
+    parse(&s, "c", "SELECT 3");
+    sync_(&s);
+    rewrite(&s);
+    prep_deallocated_all(&s.client, &s.server, &s.due);
+    assert_int_equal(prep_server_count(&s.server), 0);
+    assert_null(prep_client_find(&s.client, span_str("a")));
+    assert_non_null(prep_client_find(&s.client, span_str("c")));
+    assert_non_null(prep_client_find(&s.client, span_str("")));
+    pipeline_pop(&s.due); // Bind, and the Close fails
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("b")));
+    assert_null(prep_client_find(&s.client, span_str("c")));
+    answered(&s);
+    teardown(&s);
+}
+
 static void deallocate_of_a_parsed_name(void **state) {
     (void)state;
     struct side s;
@@ -450,6 +478,7 @@ int main(void) {
         cmocka_unit_test(a_malformed_message_goes_as_it_is),
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
+        cmocka_unit_test(deallocate_all_spares_what_comes_behind),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
