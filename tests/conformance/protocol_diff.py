@@ -79,16 +79,12 @@ def sequence(*rounds):
 
 # By name: the connections to make one after the other.
 KNOWN = {
-    # An Execute of any portal runs a DEALLOCATE that was parsed before it, bound or not; docs/routing.md: split over two
-    # batches it is refused.
+    # docs/routing.md: a DEALLOCATE of a statement made by Parse, split over two batches, is refused.
     "deallocate": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
-                            (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1))],
+                            (fe.parse("deallocate s1") + fe.SYNC + fe.bind() + fe.execute() + fe.SYNC, 2))],
     # A variable that another client has set for a transaction is there (and empty) rather than unknown.
     "placeholder": [sequence((fe.query("select set_config('my.b', 'x', true)"), 1)),
                     sequence((fe.query("select current_setting('my.b', true), txid_current() > 0"), 1))],
-    # A name is taken still for a Parse behind a DEALLOCATE ALL in the same batch.
-    "deallocate_all": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
-                                (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.parse("select 2", "s1") + fe.SYNC, 1))],
     # A Flush before anything has run is sent as a Sync, which ends the implicit transaction.
     "flush": [sequence((fe.parse("select 1") + fe.FLUSH + fe.parse("set transaction isolation level serializable") +
                         fe.bind() + fe.execute() + fe.SYNC, 1))],
@@ -102,6 +98,12 @@ AGREED = {
     # A Close that its batch's error has undone leaves the name taken, for a Parse that was sent behind it as well.
     "close undone": sequence((fe.parse("select 1", "s2") + fe.SYNC, 1),
                              (fe.bind("missing") + fe.close("S", "s2") + fe.SYNC + fe.parse("select 2", "s2") + fe.SYNC, 2)),
+    # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
+    "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
+                                      (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),
+                                      (fe.parse("deallocate s1") + fe.bind(portal="p1") + fe.describe("S", "s1") +
+                                       fe.describe("P", "p1") + fe.execute("p1") + fe.SYNC, 1),
+                                      (fe.bind("s1") + fe.SYNC, 1)),
     # A Query forgets the unnamed statement, be it one whose Close has been undone.
     "unnamed": sequence((fe.parse("select 1") + fe.execute("missing") + fe.close("S") + fe.SYNC + fe.query("select 2"), 2),
                         (fe.bind() + fe.SYNC, 1)),
@@ -112,6 +114,14 @@ AGREED = {
                                            (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.parse("select 2", "s2") +
                                             fe.SYNC, 1),
                                            (fe.bind("s2") + fe.execute() + fe.SYNC + fe.bind("s1") + fe.SYNC, 2)),
+    "deallocate all, then Parse of a name that was taken": sequence(
+        (fe.parse("select 1", "s1") + fe.SYNC, 1),
+        (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.parse("select 2", "s1") + fe.bind("s1") + fe.execute() + fe.SYNC, 1),
+        (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
+    "deallocate all that is not run": sequence(
+        (fe.parse("select 1", "s1") + fe.SYNC, 1),
+        (fe.parse("deallocate all") + fe.execute("missing") + fe.parse("select 2", "s1") + fe.SYNC, 1),
+        (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
     "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
                                               (fe.bind("s1") + fe.SYNC, 1)),
 }
@@ -147,7 +157,7 @@ class Maker:
             return [Item("FunctionCall", fe.function_call(177, [struct.pack("!i", 1), struct.pack("!i", 2)]), 1)]
         if pick < 0.3:
             return [query(self.random.choice(TEXTS))]
-        return [query(self.statement(True)[0])]
+        return [query(self.statement()[0])]
 
     def batch(self):
         items = []
@@ -173,11 +183,10 @@ class Maker:
             items.insert(self.random.randrange(len(items) + 1), Item("Flush", fe.FLUSH))
         return items
 
-    def statement(self, simple=False):
+    def statement(self):
         while True:
             found = self.random.choice(POOL)
             if not (found[0] == "deallocate s1" and "deallocate" in KNOWN or
-                    found[0] == "deallocate all" and "deallocate_all" in KNOWN and not simple or
                     found[0] in ("show my.a", "select current_setting('my.a', true)") and "placeholder" in KNOWN):
                 return found
 

@@ -331,6 +331,45 @@ static void deallocate_all_spares_what_comes_behind(void **state) {
     teardown(&s);
 }
 
+// Where one has run, no name is taken; where it has not, its batch has failed, and they are as they were.
+static void names_are_free_behind_deallocate_all(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct side s;
+        setup(&s);
+        parse(&s, "a", "SELECT 1");
+        rewrite(&s);
+        answered(&s);
+        parse(&s, "", "DEALLOCATE ALL");
+        bind(&s, "");
+        size_t at = buf_msg_begin(&s.in, FE_EXECUTE);
+        buf_put(&s.in, "\0\0\0\0\0", 5);
+        buf_msg_end(&s.in, at);
+        parse(&s, "a", "SELECT 2");
+        sync_(&s);
+        struct prep_rewrite r = {.client = &s.client,
+                                 .server = &s.server,
+                                 .statements = s.statements,
+                                 .due = &s.due,
+                                 .out = &s.out,
+                                 .max_server = 10,
+                                 .deallocates_all = true};
+        buf_clear(&s.out);
+        prep_rewrite(&r, buf_span(&s.in));
+        buf_clear(&s.in);
+        assert_string_equal(due(&s), "PBEPS");
+        pipeline_pop(&s.due), pipeline_pop(&s.due);
+        if (fails)
+            assert_true(prep_fail(&s.client, &s.server, &s.due));
+        else
+            prep_deallocated_all(&s.client, &s.server, &s.due);
+        answered(&s);
+        struct statement *a = prep_client_find(&s.client, span_str("a"));
+        assert_true(a && span_is(a->query, fails ? "SELECT 1" : "SELECT 2"));
+        teardown(&s);
+    }
+}
+
 static void deallocate_of_a_parsed_name(void **state) {
     (void)state;
     struct side s;
@@ -479,6 +518,7 @@ int main(void) {
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_all_spares_what_comes_behind),
+        cmocka_unit_test(names_are_free_behind_deallocate_all),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
