@@ -31,6 +31,14 @@ static void pipeline_grow(struct pipeline *p) {
     p->head = 0;
 }
 
+bool pipeline_has_end(struct pipeline *p) {
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint8_t kind = pipeline_at(p, i)->kind;
+        if (kind == REPLY_QUERY || kind == REPLY_SYNC) return true;
+    }
+    return false;
+}
+
 struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action) {
     if (p->count == p->cap) pipeline_grow(p);
     struct reply *r = pipeline_at(p, p->count++);

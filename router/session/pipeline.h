@@ -61,6 +61,8 @@ static inline struct reply *pipeline_head(struct pipeline *p) {
 static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) {
     return &p->ring[(p->head + i) & (p->cap - 1)];
 }
+// Whether a ReadyForQuery is among them.
+bool pipeline_has_end(struct pipeline *p);
 // A new last entry, all zero but kind and action; good until the next push.
 struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action);
 // Drops the head and what it owns.

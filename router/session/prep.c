@@ -151,23 +151,30 @@ bool prep_is_our_name(struct span name) {
 
 // What an error undoes.
 
-static void undo_parse(struct prep_client *client, struct prep_server *server, const struct reply *r, bool failed) {
-    if (r->server_names) prep_server_remove(server, r->after);
-    if (!r->client_names) return;
-    struct span name = r->name ? span_str(r->name) : span_of("", 0);
-    if (prep_client_find(client, name) != r->after) return; // a later message has changed it again
-    // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
-    struct statement *now = failed ? NULL : r->before;
-    struct statement *dropped = prep_client_set(client, name, now);
-    if (dropped) statement_unref(dropped);
+static struct span name_of(const struct reply *r) { return r->name ? span_str(r->name) : span_of("", 0); }
+
+// The first message behind the failed batch that changes the name as well; NULL when none does.
+static struct reply *next_change(struct pipeline *due, uint32_t behind, struct span name) {
+    for (uint32_t i = behind; i < due->count; i++) {
+        struct reply *r = pipeline_at(due, i);
+        if (r->client_names && span_eq(name_of(r), name)) return r;
+    }
+    return NULL;
 }
 
-static void undo_close(struct prep_client *client, struct prep_server *server, const struct reply *r) {
-    if (r->server_names) prep_server_add(server, r->after);
-    if (!r->client_names || !r->before) return;
-    struct span name = r->name ? span_str(r->name) : span_of("", 0);
-    if (prep_client_find(client, name)) return; // a later message has given it away again
-    struct statement *dropped = prep_client_set(client, name, r->before);
+// The name stands for `now` again, where `r` had made it stand for `then`. What a later message has made of it stays,
+// but should that be undone as well, `now` is what was there before.
+static void undo_name(struct prep_client *client, struct pipeline *due, uint32_t behind, const struct reply *r,
+                      struct statement *then, struct statement *now) {
+    struct reply *next = next_change(due, behind, name_of(r));
+    struct statement *dropped = NULL;
+    if (next) {
+        dropped = next->before;
+        next->before = now;
+        if (now) statement_ref(now);
+    } else if (prep_client_find(client, name_of(r)) == then) { // else a Query has made it stand for nothing
+        dropped = prep_client_set(client, name_of(r), now);
+    }
     if (dropped) statement_unref(dropped);
 }
 
@@ -177,9 +184,15 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
     bool has_sync = n < due->count;
     for (uint32_t i = n; i-- > 0;) { // the last first, so that what was there before comes back
         const struct reply *r = pipeline_at(due, i);
-        if (r->kind == REPLY_PARSE) undo_parse(client, server, r, i == 0);
-        // An Execute has names only where it is that of a DEALLOCATE.
-        if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) undo_close(client, server, r);
+        if (r->kind == REPLY_PARSE) {
+            if (r->server_names) prep_server_remove(server, r->after);
+            // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
+            if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
+        } else if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) {
+            if (r->server_names) prep_server_add(server, r->after);
+            // An Execute has names only where it is that of a DEALLOCATE.
+            if (r->client_names && r->before) undo_name(client, due, n, r, NULL, r->before);
+        }
     }
     while (n-- > 0) pipeline_pop(due);
     return has_sync;

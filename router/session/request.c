@@ -54,19 +54,38 @@ static enum request_result scan_query(struct request *r, const struct request_co
     }
     r->verdict = database_verdict(ctx->database, sql, ctx->conforming);
     r->runs = true;
+    r->copies = (r->verdict.facts & FACT_COPY_IN) != 0;
     note_text(r, r->verdict, sql);
     return REQUEST_READY;
 }
 
-// What a statement that is used does. One the client does not have is an error, which is the same on any server.
-static void scan_use(struct request *r, const struct request_context *ctx, struct span name) {
-    if (name.len == 0 && r->parses_unnamed) return; // its Parse was scanned
+// What a statement that is used does. One the client does not have is an error, which is the same on any server. True
+// for a COPY FROM STDIN.
+static bool scan_use(struct request *r, const struct request_context *ctx, struct span name) {
+    if (name.len == 0 && r->parses_unnamed) return r->unnamed_copies; // its Parse was scanned
     r->old_name = true;
     struct statement *s = prep_client_find(ctx->names, name);
-    if (!s) return;
+    if (!s) return false;
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    return (v.facts & FACT_COPY_IN) != 0;
+}
+
+// Never 0. Two portals of one hash only mean that a batch which does no COPY may be taken for one that does.
+static uint32_t portal_hash(struct span name) {
+    uint32_t hash = 2166136261u; // FNV-1a
+    for (size_t i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
+    return hash | 1;
+}
+
+static void note_bind(struct request *r, const struct request_context *ctx, const struct msg_bind *m) {
+    bool copies = scan_use(r, ctx, m->statement);
+    if (copies)
+        r->copy_portal = portal_hash(m->portal);
+    else if (r->copy_portal && r->copy_portal == portal_hash(m->portal))
+        r->copy_portal = 0;
+    r->binds_portal = r->executes = true;
 }
 
 static enum request_result scan_parse(struct request *r, const struct request_context *ctx, struct span payload) {
@@ -80,6 +99,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    if (m.name.len == 0) r->unnamed_copies = (v.facts & FACT_COPY_IN) != 0;
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);
     if (taken) r->old_name = true; // it may be free again when what is due has been answered
@@ -93,8 +113,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
 static enum request_result scan_bind(struct request *r, const struct request_context *ctx, struct span payload) {
     struct msg_bind m;
     if (!msg_bind(payload, &m)) return bad_message(r);
-    scan_use(r, ctx, m.statement);
-    r->binds_portal = r->executes = true;
+    note_bind(r, ctx, &m);
     return REQUEST_MORE;
 }
 
@@ -102,6 +121,7 @@ static enum request_result scan_execute(struct request *r, struct span payload) 
     struct msg_execute m;
     if (!msg_execute(payload, &m)) return bad_message(r);
     r->executes = r->runs = true;
+    if (r->copy_portal && r->copy_portal == portal_hash(m.portal)) r->copies = true;
     if (!r->binds_portal) r->old_portal = true;
     return REQUEST_MORE;
 }
@@ -116,7 +136,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
         r->executes = true;
         if (!r->binds_portal) r->old_portal = true;
     } else if (describe) {
-        scan_use(r, ctx, m.name);
+        (void)scan_use(r, ctx, m.name);
     } else {
         r->old_name = r->changes_names = r->closes_name = true;
         if (m.name.len == 0) r->parses_unnamed = false;
@@ -174,8 +194,8 @@ static bool scan_partial(struct request *r, const struct request_context *ctx, c
         break;
     case FE_BIND: // its names come first; one that does not show them in so many bytes is waited for, and then refused
         if (!msg_bind(frame->payload, &m)) return false;
-        scan_use(r, ctx, m.statement);
-        r->binds_portal = r->executes = r->server_needed = true;
+        note_bind(r, ctx, &m);
+        r->server_needed = true;
         break;
     case FE_COPY_DATA:
     case FE_FUNCTION_CALL: break;

@@ -38,12 +38,15 @@ struct request {
     bool unreadable;        // it could not be understood, and might leave any state behind
     bool names_ours;        // SQL that speaks of a prepared statement by a name of ours
     bool runs;              // a Query, or a batch with an Execute
+    bool copies;            // ... of a COPY FROM STDIN
     bool malformed;         // its last message is not as it has to be
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool closes_name;       // closes a statement
     bool binds_portal, parses_unnamed;
-    uint32_t parses; // named ones
+    bool unnamed_copies;  // the unnamed statement that it parses is a COPY FROM STDIN
+    uint32_t copy_portal; // a hash of the portal that is bound to one; 0 = none
+    uint32_t parses;      // named ones
 };
 
 struct request_context {

@@ -296,7 +296,7 @@ static void note_facts(struct session *s, struct span unit) {
     if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
     s->pins |= caused;
     if (caused) s->held = s->server;
-    if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
+    if (r->copies) s->copy_due = true;
     if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
@@ -543,7 +543,8 @@ static bool scan(struct session *s, struct span in) {
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
     enum request_result got = request_scan(&s->request, &ctx, in, &f);
-    if (got == REQUEST_BAD && s->due) return false; // what was sent before is answered first
+    // What was sent before is answered first, but for a batch whose Sync has not come.
+    if (got == REQUEST_BAD && s->server && pipeline_has_end(&s->server->replies)) return false;
     if (got == REQUEST_BAD) {
         bool limit = strncmp(f.sqlstate, "54", 2) == 0;
         client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);

@@ -20,6 +20,12 @@ Item = namedtuple("Item", "label data ready copies", defaults=(0, False))
 # `answer` is sent when the server asks for data; None when the data are sent ahead of the question.
 Round = namedtuple("Round", "items answer wild", defaults=(b"", False))
 
+
+
+def query(sql):
+    return Item(f"Query {sql!r}", fe.query(sql), 1)
+
+
 END = "that_is_all"
 FILL = "delete from t; insert into t select g, 'v' || g from generate_series(1, 5) g"
 
@@ -77,6 +83,7 @@ def sequence(*rounds):
     return [Round([Item(FILL, fe.query(FILL), 1)])] + [Round([Item(repr(data), data, ready)]) for data, ready in rounds]
 
 
+UNKNOWN = Item("an unknown type", fe.message("y", b"abc"))
 # By name: the connections to make one after the other.
 KNOWN = {
     # docs/routing.md: a DEALLOCATE of a statement made by Parse, split over two batches, is refused.
@@ -98,6 +105,14 @@ AGREED = {
     # A Close that its batch's error has undone leaves the name taken, for a Parse that was sent behind it as well.
     "close undone": sequence((fe.parse("select 1", "s2") + fe.SYNC, 1),
                              (fe.bind("missing") + fe.close("S", "s2") + fe.SYNC + fe.parse("select 2", "s2") + fe.SYNC, 2)),
+    # What a failed batch never parsed does not come back when the batch behind it fails as well.
+    "parses undone one after the other": sequence((fe.execute("missing") + fe.parse("select 1") + fe.SYNC +
+                                                   fe.execute("missing") + fe.parse("select 2") + fe.SYNC, 2), (fe.bind() + fe.SYNC, 1)),
+    # A COPY that is bound and not executed asks for no data.
+    "a copy that is not run": sequence((fe.parse("copy t from stdin") + fe.bind(portal="p2") + fe.parse("select 1", "s1") +
+                                        fe.bind("s1") + fe.execute() + fe.copy_data(b"") + fe.SYNC, 1)),
+    # What was sent before a message that ends the connection is answered.
+    "an unknown type": [Round([Item("Close S", fe.close("S")), Item("Query", fe.query("select 1"), 1), UNKNOWN], b"", True)],
     # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
     "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
                                       (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),
@@ -260,11 +275,6 @@ class Maker:
         return Round(items, b"", True)
 
 
-def query(sql):
-    return Item(f"Query {sql!r}", fe.query(sql), 1)
-
-
-UNKNOWN = Item("an unknown type", fe.message("y", b"abc"))
 MALFORMED = [Item("Bind without an end", fe.message("B", b"p")), Item("Describe X", fe.message("D", b"Xs1\0")),
              Item("Close X", fe.message("C", b"Xs1\0")), Item("Execute too short", fe.message("E", b"\0\0")),
              Item("Parse too long", fe.message("P", b"\0select 1\0\0\0more")), Item("Sync with a body", fe.message("S", b"x"), 1),

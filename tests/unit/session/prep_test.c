@@ -370,6 +370,25 @@ static void names_are_free_behind_deallocate_all(void **state) {
     }
 }
 
+// Two batches that fail one after the other: what the first never parsed is not what was there before the second.
+static void errors_undo_one_after_the_other(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    for (int i = 0; i < 2; i++) {
+        bind(&s, "missing");
+        parse(&s, "", i ? "SELECT 2" : "SELECT 1");
+        sync_(&s);
+        rewrite(&s);
+    }
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_true(span_is(prep_client_find(&s.client, span_str(""))->query, "SELECT 2"));
+    pipeline_pop(&s.due); // the Sync
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("")));
+    teardown(&s);
+}
+
 static void deallocate_of_a_parsed_name(void **state) {
     (void)state;
     struct side s;
@@ -519,6 +538,7 @@ int main(void) {
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_all_spares_what_comes_behind),
         cmocka_unit_test(names_are_free_behind_deallocate_all),
+        cmocka_unit_test(errors_undo_one_after_the_other),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),

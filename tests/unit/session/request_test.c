@@ -279,6 +279,33 @@ static void copy_data_ends_a_batch_without_sync(void **state) {
     teardown(&f);
 }
 
+// Only what is executed asks for data.
+static void a_copy_is_one_when_it_is_run(void **state) {
+    (void)state;
+    static const struct {
+        const char *bound, *also, *run;
+        bool copies;
+    } cases[] = {{"", NULL, "", true},   {"p", NULL, "p", true}, {"p", NULL, "q", false},
+                 {"p", "q", "q", false}, {"p", "q", "p", true},  {"p", "p", "p", false}};
+    struct fixture f;
+    setup(&f);
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct request r;
+        struct fault fault;
+        parse(&f, "", "COPY t FROM STDIN");
+        bind(&f, cases[i].bound, "", 0);
+        parse(&f, "", "SELECT 1");
+        if (cases[i].also) bind(&f, cases[i].also, "", 0);
+        execute(&f, cases[i].run);
+        request_sync(&f.in);
+        request_reset(&r);
+        assert_int_equal(request_scan(&r, &f.ctx, buf_span(&f.in), &fault), REQUEST_READY);
+        if (r.copies != cases[i].copies) fail_msg("case %zu", i);
+        buf_clear(&f.in);
+    }
+    teardown(&f);
+}
+
 static void bad(struct fixture *f, const char *sqlstate) {
     struct request r;
     struct fault fault;
@@ -384,6 +411,7 @@ int main(void) {
         cmocka_unit_test(a_long_query_is_not_waited_for),
         cmocka_unit_test(copy_data_goes_as_it_comes),
         cmocka_unit_test(copy_data_ends_a_batch_without_sync),
+        cmocka_unit_test(a_copy_is_one_when_it_is_run),
         cmocka_unit_test(malformed_messages_go_to_the_server),
         cmocka_unit_test(wrong_messages_are_refused),
     };
