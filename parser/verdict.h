@@ -83,9 +83,9 @@ enum verdict_fact {
     FACT_TEMP = 1u << 10,       // makes or names a temporary object, or anything of pg_temp
     FACT_LISTEN = 1u << 11,
     FACT_UNLISTEN = 1u << 12,
-    FACT_NOTIFY = 1u << 13,
+    FACT_LEAVES_STATE = 1u << 13,    // calls a function that leaves in its session what nobody can ask for
     FACT_HOLD_CURSOR = 1u << 14,     // DECLARE ... WITH HOLD
-    FACT_CURSOR = 1u << 15,          // DECLARE, FETCH, MOVE, CLOSE
+    FACT_CURSOR = 1u << 15,          // DECLARE, FETCH, MOVE
     FACT_ADVISORY_LOCK = 1u << 16,   // takes a session-level advisory lock
     FACT_ADVISORY_UNLOCK = 1u << 17, // releases one, or all
     FACT_PREPARE = 1u << 18,         // SQL PREPARE
@@ -100,6 +100,7 @@ enum verdict_fact {
     FACT_SEQUENCE_STATE = 1u << 27, // currval, lastval: wants the session's own connection
     FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
+    FACT_CLOSE = 1u << 30,          // CLOSE of a cursor, or of all
 };
 
 struct verdict {

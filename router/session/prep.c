@@ -5,17 +5,22 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
+// uthash's own takes three times as long for keys of a few bytes.
+#define HASH_FUNCTION(key, len, hash) (hash) = (unsigned)XXH3_64bits((key), (len))
+#include <uthash.h>
 
 #include "base/mem.h"
 #include "router/session/pipeline.h"
 
 #define NAME_PREFIX "pgsteer_"
+enum { NAME_MAX_LEN = 40 };
 
 struct prep_name {
     UT_hash_handle hh;
-    struct statement *statement; // counted
+    uint32_t refs;
+    struct statement *statement; // counted; NULL = out of the map
     size_t len;
     char name[];
 };
@@ -25,9 +30,28 @@ struct prep_held {
     uint64_t id;
     struct statement *statement; // counted
     struct ilink lru;
+    size_t name_len;
+    char name[NAME_MAX_LEN];
 };
 
 // The client's names.
+
+// A reference is the caller's.
+static struct prep_name *name_new(struct span name) {
+    struct prep_name *n = mem_alloc(sizeof *n + name.len);
+    n->refs = 1;
+    n->len = name.len;
+    memcpy(n->name, name.ptr, name.len);
+    return n;
+}
+
+void prep_name_unref(struct prep_name *n) {
+    if (n && --n->refs == 0) mem_free(n);
+}
+
+struct span prep_name_text(const struct prep_name *n) {
+    return n ? span_of(n->name, n->len) : span_of("", 0);
+}
 
 static struct prep_name *find_name(const struct prep_client *c, struct span name) {
     struct prep_name *n = NULL;
@@ -41,10 +65,24 @@ struct statement *prep_client_find(const struct prep_client *c, struct span name
     return n ? n->statement : NULL;
 }
 
+struct statement *prep_client_find_name(const struct prep_client *c, struct span name, struct prep_name **called) {
+    *called = NULL;
+    if (name.len == 0) return c->unnamed;
+    struct prep_name *n = find_name(c, name);
+    if (!n) {
+        *called = name_new(name);
+        return NULL;
+    }
+    n->refs++;
+    *called = n;
+    return n->statement;
+}
+
 static struct statement *name_remove(struct prep_client *c, struct prep_name *n) {
     struct statement *before = n->statement;
     HASH_DELETE(hh, c->names, n);
-    mem_free(n);
+    n->statement = NULL;
+    prep_name_unref(n);
     c->count--;
     return before;
 }
@@ -64,10 +102,8 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
         return before;
     }
     if (!s) return NULL;
-    n = mem_alloc(sizeof *n + name.len);
+    n = name_new(name);
     n->statement = s;
-    n->len = name.len;
-    memcpy(n->name, name.ptr, name.len);
     HASH_ADD_KEYPTR(hh, c->names, n->name, n->len, n);
     c->count++;
     return NULL;
@@ -102,21 +138,33 @@ static void held_drop(struct prep_server *s, struct prep_held *h) {
 
 bool prep_server_has(const struct prep_server *s, const struct statement *st) { return find_held(s, st) != NULL; }
 
-void prep_server_touch(struct prep_server *s, const struct statement *st) {
-    struct prep_held *h = find_held(s, st);
-    ilist_remove(&s->lru, &h->lru);
-    ilist_push_back(&s->lru, &h->lru);
+static struct span held_name(const struct prep_held *h) { return h ? span_of(h->name, h->name_len) : span_of("", 0); }
+
+struct span prep_server_name(const struct prep_server *s, const struct statement *st) {
+    return held_name(find_held(s, st));
 }
 
-void prep_server_add(struct prep_server *s, struct statement *st) {
-    if (find_held(s, st)) return;
-    struct prep_held *h = mem_new(struct prep_held);
+struct span prep_server_use(struct prep_server *s, const struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    if (h && &h->lru != ilist_last(&s->lru)) {
+        ilist_remove(&s->lru, &h->lru);
+        ilist_push_back(&s->lru, &h->lru);
+    }
+    return held_name(h);
+}
+
+struct span prep_server_add(struct prep_server *s, struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    if (h) return held_name(h);
+    h = mem_new(struct prep_held);
     h->id = st->id;
+    h->name_len = (size_t)snprintf(h->name, sizeof h->name, NAME_PREFIX "%" PRIu64 "_%u", st->id, s->epoch);
     h->statement = st;
     statement_ref(st);
     ilink_init(&h->lru);
     ilist_push_back(&s->lru, &h->lru);
     HASH_ADD(hh, s->held, id, sizeof h->id, h);
+    return held_name(h);
 }
 
 void prep_server_remove(struct prep_server *s, const struct statement *st) {
@@ -140,24 +188,17 @@ void prep_server_fini(struct prep_server *s) {
     prep_server_init(s);
 }
 
-struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]) {
-    int n = snprintf(to, PREP_NAME_MAX, NAME_PREFIX "%" PRIu64 "_%u", st ? st->id : 0, s->epoch);
-    return span_of(to, (size_t)n);
-}
-
 bool prep_is_our_name(struct span name) {
     return name.len >= strlen(NAME_PREFIX) && memcmp(name.ptr, NAME_PREFIX, strlen(NAME_PREFIX)) == 0;
 }
 
 // What an error undoes.
 
-static struct span name_of(const struct reply *r) { return r->name ? span_str(r->name) : span_of("", 0); }
-
 // The first message behind the failed batch that changes the name as well; NULL when none does.
 static struct reply *next_change(struct pipeline *due, uint32_t behind, struct span name) {
     for (uint32_t i = behind; i < due->count; i++) {
         struct reply *r = pipeline_at(due, i);
-        if (r->client_names && span_eq(name_of(r), name)) return r;
+        if (r->client_names && span_eq(prep_name_text(r->name), name)) return r;
     }
     return NULL;
 }
@@ -166,14 +207,15 @@ static struct reply *next_change(struct pipeline *due, uint32_t behind, struct s
 // but should that be undone as well, `now` is what was there before.
 static void undo_name(struct prep_client *client, struct pipeline *due, uint32_t behind, const struct reply *r,
                       struct statement *then, struct statement *now) {
-    struct reply *next = next_change(due, behind, name_of(r));
+    struct reply *next = next_change(due, behind, prep_name_text(r->name));
     struct statement *dropped = NULL;
     if (next) {
         dropped = next->before;
         next->before = now;
         if (now) statement_ref(now);
-    } else if (prep_client_find(client, name_of(r)) == then) { // else a Query has made it stand for nothing
-        dropped = prep_client_set(client, name_of(r), now);
+    } else if (prep_client_find(client, prep_name_text(r->name)) ==
+               then) { // else a Query has made it stand for nothing
+        dropped = prep_client_set(client, prep_name_text(r->name), now);
     }
     if (dropped) statement_unref(dropped);
 }
@@ -189,7 +231,7 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
             // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
             if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
         } else if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) {
-            if (r->server_names) prep_server_add(server, r->after);
+            if (r->server_names) (void)prep_server_add(server, r->after);
             // An Execute has names only where it is that of a DEALLOCATE.
             if (r->client_names && r->before) undo_name(client, due, n, r, NULL, r->before);
         }
@@ -204,7 +246,7 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
 static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n) {
     for (uint32_t i = 1; i < due->count; i++) {
         const struct reply *r = pipeline_at(due, i);
-        if (r->kind == REPLY_PARSE && r->client_names && r->name && span_is(span_of(n->name, n->len), r->name))
+        if (r->kind == REPLY_PARSE && r->client_names && span_eq(prep_name_text(r->name), prep_name_text(n)))
             return true;
     }
     return false;

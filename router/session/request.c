@@ -134,6 +134,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
     if (!msg_target(frame->payload, &m)) return bad_message(r);
     if (m.kind == 'P') {
         r->executes = true;
+        if (!describe) r->verdict.facts |= FACT_CLOSE; // a cursor is a portal
         if (!r->binds_portal) r->old_portal = true;
     } else if (describe) {
         (void)scan_use(r, ctx, m.name);

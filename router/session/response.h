@@ -61,10 +61,9 @@ struct response {
     bool notifications;   // NotificationResponse is for this client
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
-    bool learn;           // RESPONSE_RERUN: the statement can never run on a replica
-    bool stale_plan;      // a statement means something else than when it was parsed; the session clears it
-    bool settings_failed; // the server refused the client's settings; `refusal` has its words
-    struct fault refusal;
+    bool learn;            // RESPONSE_RERUN: the statement can never run on a replica
+    bool stale_plan;       // a statement means something else than when it was parsed; the session clears it
+    struct fault *refusal; // the server's words if it refused the client's settings, else NULL
     // private
     bool holding;       // nothing of the exchange due first has been sent, and it could be run again
     bool pass_swallow;  // what becomes of `pass`

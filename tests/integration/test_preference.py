@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from psycopg.pq import ExecStatus
 
 from harness.load import Background, port, ports, run_clients
 from pgcluster import wait_until
@@ -66,6 +67,8 @@ def test_who_waits_goes_where_a_connection_can_be_opened(router, cluster):
         assert port(busy) == near.port
         busy.pgconn.send_query(b"select pg_sleep(60)")
         assert port(conn) == far.port
+        busy.cancel()  # closing sends Terminate, which lets a statement finish
+        assert busy.pgconn.get_result().status == ExecStatus.FATAL_ERROR
 
 
 def test_full_replica_spills(router, cluster):
