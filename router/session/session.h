@@ -151,6 +151,7 @@ struct session {
     bool tx_wrote;        // the transaction under way may have written
     bool again_anywhere;  // `again`: any other server will do, not only the primary
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
+    bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it

@@ -49,22 +49,25 @@ static void discard_tail(struct session *s, size_t n) {
 
 // After an error within a batch: everything up to the Sync is passed over, as PostgreSQL does.
 
-static void send_sync(struct session *s) {
-    struct buf *out = &s->env->wbuf;
-    buf_clear(out);
-    request_sync(out);
+// `sync` is the client's, which may be malformed: an error, but a Sync all the same.
+static void send_sync(struct session *s, struct span sync) {
     struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
     due->counted = true;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     s->due++;
     s->open = false;
-    struct iovec iov = {out->data, buf_len(out)};
+    struct iovec iov = {(void *)(uintptr_t)sync.ptr, sync.len};
     send_server(s, &iov, 1);
 }
 
-static void answer_ready(struct session *s) {
+static void answer_sync(struct session *s, struct span sync) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
+    if (sync.len > PROTO_HEADER_LEN) {
+        struct fault f;
+        fault_set(&f, "08P01", "invalid message format");
+        reply_error(out, false, &f);
+    }
     reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     (void)session_send_client(s, buf_span(out));
 }
@@ -91,13 +94,15 @@ static size_t take_skipped(struct session *s, struct span in) {
         return 0;
     }
     size_t here = PROTO_HEADER_LEN + frame.payload.len;
-    if (w == WIRE_MORE) discard_tail(s, frame.total - here);
     if (frame.type == FE_SYNC) {
+        if (w == WIRE_MORE) return 0;
         s->skipping = false;
         if (s->open)
-            send_sync(s);
+            send_sync(s, span_first(in, here));
         else
-            answer_ready(s);
+            answer_sync(s, span_first(in, here));
+    } else if (w == WIRE_MORE) {
+        discard_tail(s, frame.total - here);
     }
     return here;
 }
@@ -240,6 +245,7 @@ static bool send_prelude(struct session *s) {
 static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
     const struct request *r = &s->request;
     uint64_t max_lag_us = (uint64_t)s->env->config->max_lag * 1000;
+    uint64_t age_us = s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us;
     return (struct prep_rewrite){
         .client = &s->names,
         .server = &s->server->prepared,
@@ -247,11 +253,13 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .due = &s->server->replies,
         .out = out,
         .meaning = session_meaning(s),
-        .schema_young =
-            s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us<max_lag_us, .again = s->again> 0,
+        .schema_young = age_us < max_lag_us,
+        .again = (s->again > 0),
         .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
+        .malformed = r->malformed,
+        .deallocates_all = (r->verdict.facts & FACTS_SETTLING) != 0,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
 }
@@ -323,7 +331,7 @@ static void note_facts(struct session *s, struct span unit) {
     session_pin(s, caused);
     session_note_sequences(s, moves_sequences(s));
     if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
-    if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
+    if (r->copies) s->copy_due = true;
     s->settling |= facts & FACTS_SETTLING;
     if (facts & FACT_TEMP) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
@@ -361,7 +369,7 @@ static void put_unit(struct session *s, struct span unit, struct buf *out, struc
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
-        if (r->kind == REQUEST_QUERY) forget_name(s, span_of("", 0)); // as PostgreSQL does
+        if (r->kind == REQUEST_QUERY && r->runs) forget_name(s, span_of("", 0)); // as PostgreSQL does
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
     if (!s->open) note_exchange(s, unit);
@@ -373,6 +381,7 @@ static void send_unit(struct session *s, struct span unit) {
     struct span raw = {0};
     buf_clear(out);
     bool first = s->due == 0 && !s->open;
+    s->closing = (s->closing && !first) || r->closes_name || (r->verdict.facts & FACT_DEALLOCATE);
     if (first) {
         response_start(&s->response, s->on_replica);
         s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
@@ -402,16 +411,20 @@ static void answer_lost(struct session *s, struct span unit) {
 enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
 
 // It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
-static bool depends_on_answers(const struct request *r) {
+static bool depends_on_answers(struct session *s) {
     const uint32_t facts = FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE;
-    return r->old_name || r->names_ours || (r->verdict.facts & facts);
+    struct request *r = &s->request;
+    // A Query forgets the unnamed statement, even one that comes back.
+    bool takes_closed = s->closing && (r->parses || r->kind == REQUEST_QUERY);
+    if (takes_closed) r->server_needed = true; // which says so if the name is taken after all
+    return takes_closed || r->old_name || r->names_ours || (r->verdict.facts & facts);
 }
 
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(r)) return PLACE_LATER;
+    if (depends_on_answers(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
@@ -468,7 +481,7 @@ static enum place place(struct session *s, struct span unit) {
     if (s->lost_tx) return PLACE_LOST;
     if (s->copy_due || s->prelude_due || s->proving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
-    if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
+    if (s->copying && (unit.ptr[0] == FE_SYNC || unit.ptr[0] == FE_FLUSH)) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
     if (s->request.too_many_names) return refuse_names(s);
     if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
@@ -476,7 +489,7 @@ static enum place place(struct session *s, struct span unit) {
     if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
-    if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
+    if (s->open) return s->due && depends_on_answers(s) ? PLACE_LATER : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
     if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
@@ -580,6 +593,8 @@ static bool scan(struct session *s, struct span in) {
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
     enum request_result got = request_scan(&s->request, &ctx, in, &f);
+    // What was sent before is answered first, but for a batch whose Sync has not come.
+    if (got == REQUEST_BAD && s->server && pipeline_has_end(&s->server->replies)) return false;
     if (got == REQUEST_BAD) {
         bool limit = strncmp(f.sqlstate, "54", 2) == 0;
         client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);
@@ -589,12 +604,16 @@ static bool scan(struct session *s, struct span in) {
     return s->ready;
 }
 
-// While a COPY takes data, PostgreSQL ends a connection that sends anything else.
+// While a COPY takes data, PostgreSQL ends a connection that sends anything else, be it ahead.
 static bool is_wrong_in_copy(struct session *s, struct span in) {
-    if (!s->copying || s->ready || s->request.kind != REQUEST_NONE || !in.len || memchr("dcfSHX", in.ptr[0], 6))
-        return false;
+    if (!s->copying || !in.len || memchr("dcfSHX", in.ptr[0], 6)) return false;
+    struct buf *out = &s->env->wbuf;
     struct fault f;
     fault_set(&f, "08P01", "unexpected message type 0x%02X during COPY from stdin", in.ptr[0]);
+    buf_clear(out);
+    reply_error(out, false, &f);
+    if (!session_send_client(s, buf_span(out))) return true;
+    fault_set(&f, "08P01", "terminating connection because protocol synchronization was lost");
     client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
     return true;
 }

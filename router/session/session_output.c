@@ -51,10 +51,6 @@ static void settle_facts(struct session *s, char tx_status) {
             session_touch_states(s, PINS_ASKED | PIN_BIT(UNREADABLE)); // the last one has no state: it is over
         return;
     }
-    if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
-        prep_client_forget_all(&s->names);
-        prep_server_forget_all(&sv->prepared);
-    }
     if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) session_release_pins(s, s->pins_kept);
 }
 
