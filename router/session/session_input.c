@@ -315,6 +315,12 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
+// What is made without a schema is temporary.
+static bool makes_temporary(const struct session *s) {
+    struct span path;
+    return settings_get(s->settings, span_str("search_path"), &path) && memmem(path.ptr, path.len, "pg_temp", 7);
+}
+
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
@@ -324,6 +330,7 @@ static void note_facts(struct session *s, struct span unit) {
     }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
+    if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !pins_bind(s->pins) && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
@@ -333,9 +340,9 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if (r->copies) s->copy_due = true;
     s->settling |= facts & FACTS_SETTLING;
-    if (facts & FACT_TEMP) s->server->temp_used = true;
+    if (caused & PIN_BIT(TEMP)) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
-    if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
+    if ((caused & PIN_BIT(TEMP)) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
     if (facts & FACT_DEFAULTS) s->defaults = true;
 }
