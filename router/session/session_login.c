@@ -72,9 +72,12 @@ static void welcome(struct session *s, struct span parameters) {
 }
 
 static struct span remembered(struct session *s, bool *fresh) {
+    // Its session begins with the defaults of now, on whatever connections. Replicas without them yet are as those
+    // that lack its own writes.
+    s->ticket.defaults_us = atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire);
+    s->last_write_us = MAX_OF(s->last_write_us, s->ticket.defaults_us);
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg),
-                        atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire), fresh);
+                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
