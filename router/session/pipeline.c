@@ -28,3 +28,11 @@ void pipeline_grow(struct pipeline *p) {
     p->cap = cap;
     p->head = 0;
 }
+
+bool pipeline_has_end(struct pipeline *p) {
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint8_t kind = pipeline_at(p, i)->kind;
+        if (kind == REPLY_QUERY || kind == REPLY_SYNC) return true;
+    }
+    return false;
+}

@@ -22,6 +22,7 @@ enum reply_kind {
     REPLY_EXECUTE,  // rows and CommandComplete, EmptyQueryResponse, PortalSuspended, or COPY
     REPLY_CLOSE,    // CloseComplete
     REPLY_SYNC,     // ReadyForQuery
+    REPLY_REFUSAL,  // of a malformed message: nothing but an error
 };
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
@@ -71,7 +72,8 @@ static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) {
 // For pipeline_push and pipeline_pop.
 void pipeline_grow(struct pipeline *p);
 void reply_fini(struct reply *r);
-
+// Whether a ReadyForQuery is among them.
+bool pipeline_has_end(struct pipeline *p);
 // A new last entry, all zero but kind and action; good until the next push.
 static inline struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action) {
     if (UNLIKELY(p->count == p->cap)) pipeline_grow(p);

@@ -138,9 +138,13 @@ static uint64_t defaults_now_us(const struct pool *p) {
     return (uint64_t)atomic_load_explicit(&p->node->live->fresh_until_us, memory_order_acquire);
 }
 
+static uint64_t defaults_changed_us(const struct pool *p) {
+    return atomic_load_explicit(p->pools->env->defaults_changed_us, memory_order_acquire);
+}
+
 // The defaults have changed since it was opened, and one that is opened now would have the new ones.
-bool pool_has_old_defaults(const struct pool *p, const struct server *s) {
-    uint64_t changed_us = atomic_load_explicit(p->pools->env->defaults_changed_us, memory_order_acquire);
+static bool has_old_defaults(const struct pool *p, const struct server *s) {
+    uint64_t changed_us = defaults_changed_us(p);
     return UNLIKELY(s->defaults_us < changed_us) && p->node && defaults_now_us(p) >= changed_us;
 }
 
@@ -296,10 +300,19 @@ static void pool_hand_out(struct pool *p, struct server *s, const struct server_
     server_hand_out(s, ops, owner);
 }
 
-// The idle connection that was used last, or NULL.
-static struct server *pool_next_idle(struct pool *p) {
+static struct server *idle_with_old_defaults(struct pool *p) {
+    ILIST_EACH(&p->idle, n)
+    if (has_old_defaults(p, server_at(n)) && server_is_between_messages(server_at(n))) return server_at(n);
+    return NULL;
+}
+
+// The idle connection that was used last and has the right defaults, or NULL.
+static struct server *pool_next_idle(struct pool *p, const struct ticket *t) {
+    bool began_before = UNLIKELY(t->defaults_us < defaults_changed_us(p));
+    struct server *s = began_before ? idle_with_old_defaults(p) : NULL;
+    if (s) return s;
     for (struct ilink *n; (n = ilist_first(&p->idle));) {
-        bool old = pool_has_old_defaults(p, server_at(n));
+        bool old = !began_before && has_old_defaults(p, server_at(n));
         if (!old && server_is_between_messages(server_at(n))) return server_at(n);
         pool_close_server(server_at(n), old ? "the defaults of sessions have changed"
                                             : "in the middle of a message when it was wanted");
@@ -313,8 +326,9 @@ static void pool_serve(struct pool *p) {
     if (p->serving) return;
     p->serving = true;
     struct server *s;
-    while (!ilist_empty(&p->waiters) && (s = pool_next_idle(p))) {
-        struct ticket *t = container_of(ilist_first(&p->waiters), struct ticket, link);
+    for (struct ilink *first; (first = ilist_first(&p->waiters));) {
+        struct ticket *t = container_of(first, struct ticket, link);
+        if (!(s = pool_next_idle(p, t))) break;
         stats_observe(p->pools->env->stats, STAT_HISTOGRAM_POOL_WAIT, pools_now_us(p->pools) - t->since_us);
         ticket_end(t);
         pool_hand_out(p, s, t->ops, t->owner);
@@ -326,7 +340,7 @@ static void pool_serve(struct pool *p) {
 struct server *pool_get(struct pool *p, struct ticket *t, const struct server_owner_ops *ops, void *owner) {
     struct pools *all = p->pools;
     p->used = true;
-    struct server *s = ilist_empty(&p->waiters) ? pool_next_idle(p) : NULL;
+    struct server *s = ilist_empty(&p->waiters) ? pool_next_idle(p, t) : NULL;
     if (s) {
         stats_observe(all->env->stats, STAT_HISTOGRAM_POOL_WAIT, 0);
         pool_hand_out(p, s, ops, owner);
@@ -367,7 +381,6 @@ static bool should_yield(const struct pool *p, const struct server *s) {
 static const char *reason_to_close(const struct pool *p, const struct server *s) {
     if (s->close_when_idle || !p->node) return "it was to be closed";
     if (pool_is_too_old(p, s)) return "server_lifetime";
-    if (pool_has_old_defaults(p, s)) return "the defaults of sessions have changed";
     if (ilist_empty(&p->waiters) && budget_is_over(p->budget)) return "the pool is larger than its size";
     return should_yield(p, s) ? "another worker needs it" : NULL;
 }
@@ -381,6 +394,7 @@ static void pool_offer(struct pool *p, struct server *s) {
         pool_grow(p);
     } else {
         pool_serve(p);
+        pool_grow(p); // it may have had the wrong defaults
     }
 }
 
@@ -474,6 +488,10 @@ bool pool_is_full(const struct pool *p) {
     return pools_now_us(p->pools) - p->served_us > STUCK_AFTER_MS * 1000;
 }
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
+bool pool_is_wanted(const struct pool *p) {
+    size_t who;
+    return !ilist_empty(&p->waiters) || budget_someone_wants(p->budget, p->pools->env->worker, &who);
+}
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }
 bool pool_can_open(const struct pool *p) { return ilist_empty(&p->waiters) && is_available(p); }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }

@@ -17,8 +17,11 @@
 struct batch {
     struct prep_rewrite *r;
     bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
+    bool gone_bound;   // ... and `gone_portal` is bound to it
+    struct span gone_portal;
     char gone[256];
     size_t gone_len;
+    bool names_are_free;      // a DEALLOCATE ALL may have been run: if not, the server is to say that a name is taken
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
     struct span portal;       // the one bound last
     struct statement *bound;  // ... to this statement; NULL: not known
@@ -116,6 +119,7 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
 // are invented, up to the next Parse or Bind of something else.
 static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
     if (!b->r->deallocates || m->name.len) return false;
+    b->gone_bound = false;
     if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
     return prep_client_find(b->r->client, span_of(b->gone, b->gone_len)) != NULL;
 }
@@ -128,9 +132,15 @@ static void rewrite_deallocate(struct batch *b, struct statement *st) {
     b->unnamed_parsed = false;
 }
 
+static bool is_of_deallocate(const struct batch *b, const struct msg_target *m) {
+    return m->kind == PROTO_KIND_PORTAL ? b->gone_bound && span_eq(m->name, b->gone_portal) : m->name.len == 0;
+}
+
 // True when the message belongs to a DEALLOCATE that is answered here.
 static bool is_invented(struct batch *b, const struct frame *f) {
     struct msg_bind bind;
+    struct msg_target target;
+    struct msg_execute execute;
     if (!b->deallocating) return false;
     switch (f->type) {
     case FE_BIND:
@@ -138,13 +148,17 @@ static bool is_invented(struct batch *b, const struct frame *f) {
             b->deallocating = false;
             return false;
         }
+        b->gone_bound = true;
+        b->gone_portal = bind.portal;
         pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
         return true;
     case FE_DESCRIBE:
-        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe =
-            f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        if (!msg_target(f->payload, &target) || !is_of_deallocate(b, &target)) return false;
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = target.kind == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
+        if (!msg_execute(f->payload, &execute) || !b->gone_bound || !span_eq(execute.portal, b->gone_portal))
+            return false;
         struct reply *due = pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
         struct span name = span_of(b->gone, b->gone_len);
         due->client_names = true;
@@ -187,14 +201,14 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken && !(r->again && is_same_text(taken, st))) {
+    if (taken && !b->names_are_free && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
         request_parse(words(b), any_name(b), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        if (prep_server_use(r->server, st).len) {
+        if (!b->names_are_free && prep_server_use(r->server, st).len) {
             due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
             due->after = st;
         } else {
@@ -203,7 +217,10 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         }
         due->client_names = true;
         struct statement *before = prep_client_set(r->client, m.name, st);
-        if (before) statement_unref(before); // its own, from the time before; an error undoes that too
+        if (b->names_are_free)
+            due->before = before;
+        else if (before)
+            statement_unref(before); // its own, from the time before; an error undoes that too
     }
     (void)prep_client_find_name(r->client, m.name, &due->name);
 }
@@ -293,7 +310,9 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    if (m.kind == 'P') {
+    // A name that the client does not have may be one of SQL's PREPARE.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;
@@ -313,7 +332,10 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_BIND: rewrite_bind(b, f); return;
     case FE_DESCRIBE: rewrite_describe(b, f); return;
     case FE_CLOSE: rewrite_close(b, f); return;
-    case FE_EXECUTE: pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD); break;
+    case FE_EXECUTE:
+        pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
+        b->names_are_free = b->r->deallocates_all;
+        break;
     case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
     case FE_FLUSH:
         if (!b->r->flush_is_sync) break;
@@ -325,14 +347,23 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     keep_message(b, f);
 }
 
+// What no server takes for a message needs no name of ours.
+static void keep_malformed(struct batch *b, const struct frame *f) {
+    keep_message(b, f);
+    pipeline_push(b->r->due, REPLY_REFUSAL, REPLY_FORWARD);
+}
+
 bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
     const uint8_t *start = batch.ptr, *end = batch.ptr + batch.len;
     struct frame f;
     while (batch.len) {
         if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
-        rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
+        if (r->malformed && !batch.len)
+            keep_malformed(&b, &f);
+        else
+            rewrite_message(&b, &f);
     }
     if (b.from == start && b.to == end && buf_len(r->out) == 0) return false;
     put_run(&b);

@@ -100,6 +100,7 @@ void session_open(struct session_env *env, int fd, uint64_t id) {
     s->node = s->last_reader = ROUTE_NODES_MAX;
     ilink_init(&s->link);
     ilink_init(&s->waits_link);
+    ilink_init(&s->lease_link);
     deadline_init(&s->deadline);
     s->journal = buf_make(SESSION_JOURNAL_LIMIT);
     prep_client_init(&s->names);
@@ -242,6 +243,7 @@ void sessions_tick(struct session_env *env) {
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
     retry_waiting(env);
+    if (!ilist_empty(&env->leases)) sessions_yield_leases(env);
     relays_tick(env);
 }
 

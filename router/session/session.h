@@ -46,11 +46,12 @@ struct session_env {
     struct buf journals[SESSION_JOURNALS]; // memory for journals that no session needs just now
     size_t n_journals;
     struct stats *stats;
-    struct user_counts *users;              // of all workers
-    struct ilist sessions;                  // all of them
-    struct ilist parked;                    // those that wait for a server to be there
-    struct ilist waiting;                   // those that wait in a pool's queue
-    struct ilist relays;                    // replication connections (session_relay.c)
+    struct user_counts *users; // of all workers
+    struct ilist sessions;     // all of them
+    struct ilist parked;       // those that wait for a server to be there
+    struct ilist waiting;      // those that wait in a pool's queue
+    struct ilist leases;       // those that keep a connection for currval and lastval alone, the oldest first
+    struct ilist relays;       // replication connections (session_relay.c)
     struct replication_counts *replication; // of all workers
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
@@ -60,6 +61,7 @@ struct session_env {
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
     uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
+    atomic_ullong *sequence_users;      // of all workers: bits of those whose clients use currval or lastval
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
     bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
@@ -96,13 +98,18 @@ struct session {
 
     // private
     UT_hash_handle by_key;
-    struct ilink link, waits_link;
+    struct ilink link, waits_link, lease_link;
     struct deadline deadline; // parked too long, idle too long
     struct ticket ticket;
     struct server *server; // the connection in use
     struct server *held;   // the primary connection it keeps while pinned, or in session mode; may be `server`
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
+    uint64_t sequence_bit; // in env->sequence_users
+    uint64_t leased_us;    // since when it is among env->leases
+    bool sequences_moved;  // it may have moved sequences on the primary connection it has
+    bool sequences_lost;   // ... on one that it has no more
+    bool sequences_asked;  // ... and has been told since
     struct prep_client names;
     struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
     uint32_t pins_seen;      // those of `pins` whose state the server has shown
@@ -144,6 +151,7 @@ struct session {
     bool tx_wrote;        // the transaction under way may have written
     bool again_anywhere;  // `again`: any other server will do, not only the primary
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
+    bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it

@@ -72,9 +72,12 @@ static void welcome(struct session *s, struct span parameters) {
 }
 
 static struct span remembered(struct session *s, bool *fresh) {
+    // Its session begins with the defaults of now, on whatever connections. Replicas without them yet are as those
+    // that lack its own writes.
+    s->ticket.defaults_us = atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire);
+    s->last_write_us = MAX_OF(s->last_write_us, s->ticket.defaults_us);
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg),
-                        atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire), fresh);
+                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -156,6 +159,7 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
     s->user_mark = XXH3_64bits(c->user, strlen(c->user));
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -190,6 +194,12 @@ void session_login_linked(struct session *s) {
     struct server *sv = s->server;
     if (sv->settings == s->settings) {
         login_done(s);
+        return;
+    }
+    if (!session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;

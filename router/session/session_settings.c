@@ -310,6 +310,13 @@ void session_settings_read(struct session *s) {
         session_settle(s);
 }
 
+bool session_takes_temp_buffers(const struct session *s) {
+    const struct span name = span_str("temp_buffers");
+    struct span has, wants;
+    bool has_one = settings_get(s->server->settings, name, &has), wants_one = settings_get(s->settings, name, &wants);
+    return !s->server->temp_used || (has_one == wants_one && (!has_one || span_eq(has, wants)));
+}
+
 // What settings say to the router itself.
 
 // A word of `words` by its number; `otherwise` when the parameter is not set. False when it is none of them.

@@ -9,24 +9,25 @@ enum { STARTUP_HEADER_LEN = 8 }; // length and code
 #define LEN(least, most)                                                                                               \
     { (least), (uint32_t)(most) - (least) + 1 }
 
-// The most is PostgreSQL's (SocketBackend in tcop/postgres.c), the least what the message's fields need. For messages
-// from servers, which no such list bounds, the most is libpq's where it has one (fe-protocol3.c), else the fields'.
+// Of clients: PostgreSQL's (SocketBackend in tcop/postgres.c), which ends the connection for no other length. Of
+// servers, which no such list bounds: the least is what the message's fields need, the most libpq's where it has one
+// (fe-protocol3.c), else the fields'.
 const struct frame_bounds frame_bounds[2][UCHAR_MAX + 1] =
     {
         [FRAME_FROM_CLIENT] =
             {
-                [FE_BIND] = LEN(12, PROTO_LARGE_MAX),
-                [FE_CLOSE] = LEN(6, PROTO_SMALL_MAX),
+                [FE_BIND] = LEN(4, PROTO_LARGE_MAX),
+                [FE_CLOSE] = LEN(4, PROTO_SMALL_MAX),
                 [FE_COPY_DATA] = LEN(4, PROTO_LARGE_MAX),
                 [FE_COPY_DONE] = LEN(4, PROTO_SMALL_MAX),
-                [FE_COPY_FAIL] = LEN(5, PROTO_SMALL_MAX),
-                [FE_DESCRIBE] = LEN(6, PROTO_SMALL_MAX),
-                [FE_EXECUTE] = LEN(9, PROTO_SMALL_MAX),
+                [FE_COPY_FAIL] = LEN(4, PROTO_SMALL_MAX),
+                [FE_DESCRIBE] = LEN(4, PROTO_SMALL_MAX),
+                [FE_EXECUTE] = LEN(4, PROTO_SMALL_MAX),
                 [FE_FLUSH] = LEN(4, PROTO_SMALL_MAX),
-                [FE_FUNCTION_CALL] = LEN(14, PROTO_LARGE_MAX),
-                [FE_PARSE] = LEN(8, PROTO_LARGE_MAX),
+                [FE_FUNCTION_CALL] = LEN(4, PROTO_LARGE_MAX),
+                [FE_PARSE] = LEN(4, PROTO_LARGE_MAX),
                 [FE_PASSWORD] = LEN(4, PROTO_AUTH_MAX),
-                [FE_QUERY] = LEN(5, PROTO_LARGE_MAX),
+                [FE_QUERY] = LEN(4, PROTO_LARGE_MAX),
                 [FE_SYNC] = LEN(4, PROTO_SMALL_MAX),
                 [FE_TERMINATE] = LEN(4, PROTO_SMALL_MAX),
             },

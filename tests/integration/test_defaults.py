@@ -82,13 +82,13 @@ def test_a_lagging_replica_is_used_as_it_is(router, cluster):
     with endpoint.connect() as conn:
         wait_until(lambda: "pg2" in everywhere(conn), 10, "the replica to be in use")
         cluster.replicas[0].pause_replay()
-        conn.execute("alter role app set work_mem = '9MB'")
-        before = endpoint.metric("pgsteer_server_connections_total")
-        assert set(everywhere(conn)) == {"pg2"}
-        assert endpoint.metric("pgsteer_server_connections_total") == before
-        cluster.replicas[0].resume_replay()
-        wait_until(lambda: everywhere(conn) and endpoint.metric("pgsteer_server_connections_total") > before, 10,
-                   "a connection with the new defaults")
+        conn.execute("alter role app set DateStyle = 'German'")
+        with endpoint.connect() as new:
+            before = endpoint.metric("pgsteer_server_connections_total")
+            assert everywhere(new) == {"pg2": {STYLES["ISO"]}}
+            assert endpoint.metric("pgsteer_server_connections_total") == before
+            cluster.replicas[0].resume_replay()
+            wait_until(lambda: everywhere(new) == {"pg2": {STYLES["German"]}}, 10, "the replica's new defaults")
 
 
 def test_waits_for_a_busy_connection(router):
@@ -103,6 +103,31 @@ def test_waits_for_a_busy_connection(router):
         conn.ask(fe.query("commit"))
         new.authenticate("app", "app-password")
         assert new.value("select current_setting('work_mem'), txid_current()") == "8MB"
+
+
+def test_who_was_there_before_keeps_the_old_ones(router, cluster):
+    """As in PostgreSQL, as long as there are connections with them; once it has met the new ones it stays with those."""
+    endpoint = router(default_pool_size=2, workers=1)
+    with login(endpoint) as old:
+        assert old.parameters["DateStyle"] == "ISO, MDY"
+        wait_until(lambda: old.value("select name from here") == "pg2", 10, "a connection to the one replica")
+        wait_until(lambda: old.value("select name from here") == "pg3", 10, "a connection to the other one")
+        for sql in ("alter role app set DateStyle = 'German'", f"alter database {DATABASE} set statement_timeout = '77s'",
+                    "alter role app set search_path = 'of_app'"):
+            old.ask(fe.query(sql))
+            for _ in range(4):
+                assert old.value("show DateStyle") == "ISO, MDY" and old.value("show search_path") == '"$user", public'
+                assert old.value("select date '2024-02-01' :: text") == STYLES["ISO"] and old.value("show statement_timeout") == "0"
+        with login(endpoint) as first, login(endpoint) as second:  # they need both places on the primary
+            for conn in (first, second):
+                conn.ask(fe.query("begin"))
+                assert conn.value("select current_setting('DateStyle'), txid_current()") == "German, DMY"
+                assert conn.value("show search_path") == "of_app"
+            for conn in (first, second):
+                conn.ask(fe.query("rollback"))
+        for _ in range(4):
+            assert old.value("select current_setting('DateStyle'), txid_current()") == "German, DMY"
+            assert old.value("select date '2024-02-01' :: text") == STYLES["German"]
 
 
 def test_rolled_back(router):
