@@ -101,6 +101,7 @@ enum verdict_fact {
     FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
     FACT_CLOSE = 1u << 30,          // CLOSE of a cursor, or of all
+    FACT_DEFAULTS = 1u << 31,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
 };
 
 struct verdict {

@@ -132,6 +132,18 @@ static void pool_move(struct pool *p, struct server *s, struct ilist *to) {
 static const struct server_pool_ops server_ops;
 static void pool_failed(struct pool *p, enum server_end end, const struct fault *f);
 
+// A replica has the defaults of what it has replayed.
+static uint64_t defaults_now_us(const struct pool *p) {
+    if (p->node->role != NODE_ROLE_REPLICA) return uv_hrtime() / 1000;
+    return (uint64_t)atomic_load_explicit(&p->node->live->fresh_until_us, memory_order_acquire);
+}
+
+// The defaults have changed since it was opened, and one that is opened now would have the new ones.
+bool pool_has_old_defaults(const struct pool *p, const struct server *s) {
+    uint64_t changed_us = atomic_load_explicit(p->pools->env->defaults_changed_us, memory_order_acquire);
+    return UNLIKELY(s->defaults_us < changed_us) && p->node && defaults_now_us(p) >= changed_us;
+}
+
 void pool_open(struct pool *p) {
     struct pools *all = p->pools;
     struct fault f;
@@ -152,6 +164,7 @@ void pool_open(struct pool *p) {
     s->jitter = (uint8_t)(all->random >> 56);
     s->live = p->node->live;
     node_live_ref(s->live);
+    s->defaults_us = defaults_now_us(p);
     atomic_fetch_add_explicit(&s->live->connections, 1, memory_order_relaxed);
     pool_move(p, s, &p->connecting);
 }
@@ -286,8 +299,10 @@ static void pool_hand_out(struct pool *p, struct server *s, const struct server_
 // The idle connection that was used last, or NULL.
 static struct server *pool_next_idle(struct pool *p) {
     for (struct ilink *n; (n = ilist_first(&p->idle));) {
-        if (server_is_between_messages(server_at(n))) return server_at(n);
-        pool_close_server(server_at(n), "in the middle of a message when it was wanted");
+        bool old = pool_has_old_defaults(p, server_at(n));
+        if (!old && server_is_between_messages(server_at(n))) return server_at(n);
+        pool_close_server(server_at(n), old ? "the defaults of sessions have changed"
+                                            : "in the middle of a message when it was wanted");
     }
     return NULL;
 }
@@ -352,6 +367,7 @@ static bool should_yield(const struct pool *p, const struct server *s) {
 static const char *reason_to_close(const struct pool *p, const struct server *s) {
     if (s->close_when_idle || !p->node) return "it was to be closed";
     if (pool_is_too_old(p, s)) return "server_lifetime";
+    if (pool_has_old_defaults(p, s)) return "the defaults of sessions have changed";
     if (ilist_empty(&p->waiters) && budget_is_over(p->budget)) return "the pool is larger than its size";
     return should_yield(p, s) ? "another worker needs it" : NULL;
 }

@@ -71,8 +71,8 @@ void pool_cancel(struct ticket *t); // idempotent; safe on a ticket that is not 
 static inline bool ticket_is_waiting(const struct ticket *t) { return ilink_in_list(&t->link); }
 
 // Gives a connection back. It is reused only if nothing is due, the last ReadyForQuery said idle, no byte is unread, it
-// is not dirty and no cancel is under way (then once that has ended); otherwise, or when the budget should go
-// elsewhere, it is closed. The first ticket in the queue may be granted from inside.
+// is not dirty, no cancel is under way (then once that has ended), and it began with the defaults of now; otherwise,
+// or when the budget should go elsewhere, it is closed. The first ticket in the queue may be granted from inside.
 void pool_put(struct server *s);
 // Closes it now. `why` for the log; NULL = not worth a line.
 void pool_discard(struct server *s, const char *why);

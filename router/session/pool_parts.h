@@ -99,6 +99,7 @@ void pool_yield_idle(struct pool *p);
 NODISCARD bool pool_is_empty(const struct pool *p);
 void pool_forget_failure(struct pool *p);
 bool pool_is_too_old(const struct pool *p, const struct server *s);
+bool pool_has_old_defaults(const struct pool *p, const struct server *s);
 
 // pools.c
 void pools_handle_gone(struct pools *all); // one of n_handles

@@ -267,8 +267,12 @@ static void pool_close_old(struct pool *p) {
         struct server *s = server_at(n);
         before = n->prev;
         bool unused = idle_us && now - s->idle_since_us >= idle_us && budget_used(p->budget) > p->min_size;
-        if (unused || pool_is_too_old(p, s)) {
-            log_debug(&s->log, "server connection closed: %s", unused ? "server_idle_timeout" : "server_lifetime");
+        bool old = pool_has_old_defaults(p, s);
+        if (unused || old || pool_is_too_old(p, s)) {
+            log_debug(&s->log, "server connection closed: %s",
+                      unused ? "server_idle_timeout"
+                      : old  ? "the defaults of sessions have changed"
+                             : "server_lifetime");
             pool_close_server(s, NULL);
         }
     }

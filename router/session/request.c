@@ -60,6 +60,8 @@ static void scan_use(struct request *r, const struct request_context *ctx, struc
     r->old_name = true;
     struct statement *s = prep_client_find(ctx->names, name);
     if (!s) return;
+    if (s->shape && (s->meaning.context != ctx->meaning.context || s->shape_epoch != ctx->meaning.epoch))
+        r->aged = true;
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);

@@ -40,6 +40,7 @@ struct request {
     bool changes_names;     // parses a named statement, or closes one
     bool closes_name;       // closes one
     bool binds_portal, parses_unnamed;
+    bool aged;       // uses a statement that its client was told of when the schema or its settings were others
     uint32_t parses; // named ones
 };
 

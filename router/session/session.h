@@ -28,6 +28,8 @@
 
 struct session;
 
+enum { SESSION_JOURNALS = 16, SESSION_JOURNAL_KEPT_MAX = 4096 };
+
 // What a worker's sessions share. The worker owns it, and replaces config and topology.
 struct session_env {
     struct client_env client;
@@ -40,7 +42,9 @@ struct session_env {
     struct welcomes welcomes;
     struct route_balance balance;
     struct response_out out;
-    struct buf wbuf; // messages for a server, within one call
+    struct buf wbuf;                       // messages for a server, within one call
+    struct buf journals[SESSION_JOURNALS]; // memory for journals that no session needs just now
+    size_t n_journals;
     struct stats *stats;
     struct user_counts *users; // of all workers
     struct ilist sessions;     // all of them
@@ -52,10 +56,12 @@ struct session_env {
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
-    atomic_ullong *sequence_users; // of all workers: bits of those whose clients use currval or lastval
-    uint64_t near;                 // bit per node of the topology: in the zone where this router stands
-    atomic_ullong *last_write_us;  // of all workers: when the last write of any client was acknowledged
-    uint64_t avoid;                // bit per node of the topology: not reachable from this worker just now
+    uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
+    atomic_ullong *defaults_changed_us; // as in server_env
+    uint64_t near;                      // bit per node of the topology: in the zone where this router stands
+    atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
+    uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
+    atomic_ullong *sequence_users;      // of all workers: bits of those whose clients use currval or lastval
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
     bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
@@ -85,6 +91,7 @@ struct session {
     struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
+    uint64_t user_mark;        // of its user, by whose defaults its texts are read
     struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
     uint32_t pins;             // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key;
@@ -129,10 +136,12 @@ struct session {
     enum preference preference;
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
+    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove)
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
+    bool defaults;        // ... and among it a change of the defaults of sessions to come
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
     bool copying;         // it does, and the client has not said that it is done
@@ -170,6 +179,8 @@ void sessions_retry_stale(struct session_env *env);
 void sessions_tick(struct session_env *env);
 // SIGTERM: idle sessions are told 57P01 now, others when their work is done.
 void sessions_drain(struct session_env *env);
+// When no session is left.
+void sessions_fini(struct session_env *env);
 // The end of the drain's time: all of them, now.
 void sessions_close_all(struct session_env *env);
 

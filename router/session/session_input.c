@@ -236,22 +236,53 @@ static bool send_prelude(struct session *s) {
     return true;
 }
 
-// False: the unit can go as it is.
-static bool put_batch(struct session *s, struct span unit, struct buf *out) {
+// A replica that lags more gets no reads.
+static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
     const struct request *r = &s->request;
-    struct prep_rewrite w = {
+    uint64_t max_lag_us = (uint64_t)s->env->config->max_lag * 1000;
+    return (struct prep_rewrite){
         .client = &s->names,
         .server = &s->server->prepared,
         .statements = s->database->statements,
         .due = &s->server->replies,
         .out = out,
         .meaning = session_meaning(s),
-        .again = s->again > 0,
+        .schema_young =
+            s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us<max_lag_us, .again = s->again> 0,
         .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
+}
+
+// A statement that its client was told of long ago must not give it other columns: that would be a wrong answer. True
+// when that has to be waited for.
+static bool await_proof(struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    if (LIKELY(!r->aged) || s->open || s->response.outdated || s->server->tx_status == PROTO_TX_FAILED) return false;
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    struct prep_rewrite w = rewriting(s, out);
+    struct statement *st = prep_unproven(&w, unit);
+    if (!st) return false;
+    if (s->due) return true; // what is due may be what changes it
+    prep_prove(&w, st);
+    stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    response_start(&s->response, false);
+    s->claimed = s->proving = true;
+    struct iovec iov = {out->data + out->head, buf_len(out)};
+    send_server(s, &iov, 1);
+    return true;
+}
+
+// False: the unit can go as it is.
+static bool put_batch(struct session *s, struct span unit, struct buf *out) {
+    struct prep_rewrite w = rewriting(s, out);
+    if (UNLIKELY(s->response.outdated != NULL)) {
+        prep_refuse(&w, s->response.outdated->held, s->request.synced);
+        return true;
+    }
     bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
     return changed;
@@ -305,6 +336,12 @@ static void note_facts(struct session *s, struct span unit) {
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((caused & PIN_BIT(TEMP)) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
+    if (facts & FACT_DEFAULTS) s->defaults = true;
+}
+
+// A client that does nothing has no journal, so the memory goes from one to the next.
+static struct buf take_journal(struct session_env *env) {
+    return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
 }
 
 static void note_exchange(struct session *s, struct span unit) {
@@ -317,6 +354,7 @@ static void note_exchange(struct session *s, struct span unit) {
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
+        if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
     }
     s->due++;
@@ -435,7 +473,7 @@ static enum place refuse_sequence_state(struct session *s) {
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due || s->prelude_due || session_is_reading(s)) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due || s->proving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
@@ -502,7 +540,7 @@ static size_t take_copy(struct session *s, struct span unit) {
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
         // What was sent before it is finished first.
-        if (!s->due && !session_is_reading(s) && !s->prelude_due) client_close(&s->client);
+        if (!s->due && !session_is_reading(s) && !s->prelude_due && !s->proving) client_close(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
@@ -517,6 +555,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
+    if (where == PLACE_HERE && s->request.kind == REQUEST_BATCH && await_proof(s, unit)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;
     if (where == PLACE_LOCAL)

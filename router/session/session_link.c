@@ -262,6 +262,18 @@ static void leave_balance(struct session *s) {
     s->node = ROUTE_NODES_MAX;
 }
 
+static void leave_journal(struct session *s) {
+    struct session_env *env = s->env;
+    if (!s->journal.cap || buf_len(&s->journal)) return; // none, or it is to be sent again
+    if (env->n_journals < SESSION_JOURNALS && s->journal.cap <= SESSION_JOURNAL_KEPT_MAX) {
+        buf_clear(&s->journal);
+        env->journals[env->n_journals++] = s->journal;
+        s->journal = buf_make(SESSION_JOURNAL_LIMIT);
+    } else {
+        buf_release(&s->journal);
+    }
+}
+
 void session_unlink(struct session *s) {
     struct server *sv = s->server;
     leave_balance(s);
@@ -279,6 +291,7 @@ void session_unlink(struct session *s) {
             pool_discard(sv, "bytes were left over");
     }
     response_fini(&s->response);
+    leave_journal(s);
     s->on_replica = false;
     if (s->pins) session_lease(s);
 }
@@ -296,7 +309,7 @@ bool session_leave_refusing(struct session *s) {
     bool known = s->on_replica && s->node < ROUTE_NODES_MAX;
     if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= RERUNS_MAX)) return false;
     if (known) s->avoid |= UINT64_C(1) << s->node;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     session_unlink(s);
     response_start(&s->response, false);
     return true;
@@ -349,7 +362,7 @@ void session_run_again(struct session *s, bool anywhere) {
     }
     s->reruns++;
     s->due = 0;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->settling = 0;
     request_reset(&s->request);
@@ -404,20 +417,29 @@ static void answer_lost(struct session *s, const struct loss *l, struct fault *f
     session_settle(s);
 }
 
+static void raise_to(atomic_ullong *at, unsigned long long to) {
+    unsigned long long last = atomic_load_explicit(at, memory_order_relaxed);
+    while (last < to && !atomic_compare_exchange_weak(at, &last, to)) {
+    }
+}
+
+// Connections from before give way to others, which begin with the new ones (pool.c). As with writes, the moment must
+// not lie before the commit.
+static void note_defaults(struct session_env *env) { raise_to(env->defaults_changed_us, uv_hrtime() / 1000 + 1); }
+
 void session_note_ddl(struct session *s, bool over) {
     atomic_fetch_add_explicit(s->env->schema_epoch, 1, memory_order_release);
     if (!over) return;
     s->ddl = false;
+    if (s->defaults) note_defaults(s->env);
+    s->defaults = false;
     s->env->refresh_database(s->env->arg, s->database->name);
 }
 
 void session_note_write(struct session *s) {
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
-    unsigned long long now = uv_hrtime() / 1000 + 1,
-                       last = atomic_load_explicit(s->env->last_write_us, memory_order_relaxed);
-    s->last_write_us = now;
-    while (last < now && !atomic_compare_exchange_weak(s->env->last_write_us, &last, now)) {
-    }
+    s->last_write_us = uv_hrtime() / 1000 + 1;
+    raise_to(s->env->last_write_us, s->last_write_us);
 }
 
 void session_note_read(struct session *s) {
@@ -430,7 +452,7 @@ void session_note_read(struct session *s) {
 static void forget_due(struct session *s) {
     if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;

@@ -248,6 +248,7 @@ static void settings_were_refused(struct session *s) {
 }
 
 static void after_read(struct session *s) {
+    if (s->proving && s->server && pipeline_is_empty(&s->server->replies)) s->proving = false;
     if (session_is_login(s))
         session_login_replied(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))

@@ -15,6 +15,8 @@
 // In `settling`, beside facts: the unit was no SQL that we know; if it fails it has left nothing behind.
 #define SESSION_SETTLING_SYNTAX (1u << 31)
 
+#define SESSION_JOURNAL_LIMIT (SIZE_MAX / 2)
+
 enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 
 // session.c
