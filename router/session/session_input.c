@@ -600,8 +600,8 @@ static bool scan(struct session *s, struct span in) {
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
     enum request_result got = request_scan(&s->request, &ctx, in, &f);
-    // What was sent before is answered first, but for a batch whose Sync has not come.
-    if (got == REQUEST_BAD && s->server && pipeline_has_end(&s->server->replies)) return false;
+    // What was sent before is answered first, but for a batch whose Sync has not come, and a COPY that waits for data.
+    if (got == REQUEST_BAD && s->server && !s->copying && pipeline_has_end(&s->server->replies)) return false;
     if (got == REQUEST_BAD) {
         bool limit = strncmp(f.sqlstate, "54", 2) == 0;
         client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);
