@@ -76,7 +76,6 @@ struct prep_rewrite {
     bool deallocates;  // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
     bool malformed;         // its last message is, and goes as it is
-    bool deallocates_all;   // a DEALLOCATE ALL is among its texts
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them
 };

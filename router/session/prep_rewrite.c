@@ -21,7 +21,9 @@ struct batch {
     struct span gone_portal;
     char gone[256];
     size_t gone_len;
-    bool names_are_free;      // a DEALLOCATE ALL may have been run: if not, the server is to say that a name is taken
+    bool all_bound; // `all_portal` is bound to a DEALLOCATE ALL
+    struct span all_portal;
+    bool names_are_free;      // ... and has been run; if it failed, what follows is not even looked at
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
     struct span portal;       // the one bound last
     struct statement *bound;  // ... to this statement; NULL: not known
@@ -256,11 +258,29 @@ static void note_described(struct prep_rewrite *r, struct reply *due, struct sta
     statement_ref(st);
 }
 
+// The verdict was made when the message was scanned.
+static void note_deallocate_all(struct batch *b, const struct statement *st, struct span portal) {
+    if (st && (st->verdict.facts & (FACT_DEALLOCATE_ALL | FACT_DISCARD_ALL))) {
+        b->all_bound = true;
+        b->all_portal = portal;
+    } else if (b->all_bound && span_eq(portal, b->all_portal)) {
+        b->all_bound = false;
+    }
+}
+
+static void rewrite_execute(struct batch *b, const struct frame *f) {
+    struct msg_execute m;
+    pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
+    keep_message(b, f);
+    if (b->all_bound && msg_execute(f->payload, &m) && span_eq(m.portal, b->all_portal)) b->names_are_free = true;
+}
+
 static void rewrite_bind(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_bind m;
     if (!msg_bind(f->payload, &m)) bug("a batch holds a Bind that was not checked");
     struct names n = find_names(b, m.statement);
+    note_deallocate_all(b, n.statement, m.portal);
     if (n.on_server.ptr == m.statement.ptr) {
         keep_message(b, f);
     } else {
@@ -332,10 +352,7 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_BIND: rewrite_bind(b, f); return;
     case FE_DESCRIBE: rewrite_describe(b, f); return;
     case FE_CLOSE: rewrite_close(b, f); return;
-    case FE_EXECUTE:
-        pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
-        b->names_are_free = b->r->deallocates_all;
-        break;
+    case FE_EXECUTE: rewrite_execute(b, f); return;
     case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
     case FE_FLUSH:
         if (!b->r->flush_is_sync) break;

@@ -137,6 +137,9 @@ AGREED = {
         (fe.parse("select 1", "s1") + fe.SYNC, 1),
         (fe.parse("deallocate all") + fe.execute("missing") + fe.parse("select 2", "s1") + fe.SYNC, 1),
         (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
+    "deallocate all, another portal run": sequence(
+        (fe.parse("deallocate all") + fe.bind(portal="p1") + fe.parse("rollback", "s2") + fe.bind("s2") + fe.execute() +
+         fe.parse("commit", "s2") + fe.SYNC, 1)),
     "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
                                               (fe.bind("s1") + fe.SYNC, 1)),
 }

@@ -62,8 +62,12 @@ static void sync_(struct side *s) { request_sync(&s->in); }
 
 // True when something had to change; `out` has what is to be sent all the same.
 static bool rewrite_at_most(struct side *s, size_t max_server) {
-    struct prep_rewrite r = {.client = &s->client, .server = &s->server, .statements = s->statements,
-                             .due = &s->due, .out = &s->out, .max_server = max_server};
+    struct prep_rewrite r = {.client = &s->client,
+                             .server = &s->server,
+                             .statements = s->statements,
+                             .due = &s->due,
+                             .out = &s->out,
+                             .max_server = max_server};
     buf_clear(&s->out);
     bool changed = prep_rewrite(&r, buf_span(&s->in));
     assert_int_equal(changed, buf_len(&s->out) > 0);
@@ -384,43 +388,62 @@ static void deallocate_all_spares_what_comes_behind(void **state) {
     teardown(&s);
 }
 
+static void execute(struct side *s, const char *portal) {
+    size_t at = buf_msg_begin(&s->in, FE_EXECUTE);
+    buf_put_cstr(&s->in, portal);
+    buf_put_u32(&s->in, 0);
+    buf_msg_end(&s->in, at);
+}
+
+// Parse, Bind, Execute of a DEALLOCATE ALL, and a Parse of a name that the client has behind it.
+static void deallocate_all_then_parse(struct side *s, const char *executed) {
+    setup(s);
+    parse(s, "a", "SELECT 1");
+    rewrite(s);
+    answered(s);
+    struct statement *st =
+        statements_intern(s->statements, span_str("DEALLOCATE ALL"), span_of("\0\0", 2), (struct meaning){0});
+    st->verdict.facts = FACT_DEALLOCATE_ALL;
+    statement_unref(st);
+    parse(s, "", "DEALLOCATE ALL");
+    bind(s, "");
+    execute(s, executed);
+    parse(s, "a", "SELECT 2");
+    sync_(s);
+    rewrite(s);
+    assert_string_equal(due(s), "PBEPS");
+}
+
+static void a_stands_for(struct side *s, const char *sql) {
+    struct statement *a = prep_client_find(&s->client, span_str("a"));
+    assert_true(a && span_is(a->query, sql));
+}
+
 // Where one has run, no name is taken; where it has not, its batch has failed, and they are as they were.
 static void names_are_free_behind_deallocate_all(void **state) {
     (void)state;
     for (int fails = 0; fails < 2; fails++) {
         struct side s;
-        setup(&s);
-        parse(&s, "a", "SELECT 1");
-        rewrite(&s);
-        answered(&s);
-        parse(&s, "", "DEALLOCATE ALL");
-        bind(&s, "");
-        size_t at = buf_msg_begin(&s.in, FE_EXECUTE);
-        buf_put(&s.in, "\0\0\0\0\0", 5);
-        buf_msg_end(&s.in, at);
-        parse(&s, "a", "SELECT 2");
-        sync_(&s);
-        struct prep_rewrite r = {.client = &s.client,
-                                 .server = &s.server,
-                                 .statements = s.statements,
-                                 .due = &s.due,
-                                 .out = &s.out,
-                                 .max_server = 10,
-                                 .deallocates_all = true};
-        buf_clear(&s.out);
-        if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
-        buf_clear(&s.in);
-        assert_string_equal(due(&s), "PBEPS");
+        deallocate_all_then_parse(&s, "");
+        assert_non_null(strstr(sent(&s), "P(pgsteer_3_0:SELECT 2)"));
         pipeline_pop(&s.due), pipeline_pop(&s.due);
         if (fails)
             assert_true(prep_fail(&s.client, &s.server, &s.due));
         else
             prep_deallocated_all(&s.client, &s.server, &s.due);
         answered(&s);
-        struct statement *a = prep_client_find(&s.client, span_str("a"));
-        assert_true(a && span_is(a->query, fails ? "SELECT 1" : "SELECT 2"));
+        a_stands_for(&s, fails ? "SELECT 1" : "SELECT 2");
         teardown(&s);
     }
+}
+
+static void another_portal_is_no_deallocate_all(void **state) {
+    (void)state;
+    struct side s;
+    deallocate_all_then_parse(&s, "other");
+    assert_non_null(strstr(sent(&s), "P(pgsteer_1_0:SELECT 2)")); // taken there, too
+    a_stands_for(&s, "SELECT 1");
+    teardown(&s);
 }
 
 // Two batches that fail one after the other: what the first never parsed is not what was there before the second.
@@ -593,6 +616,7 @@ int main(void) {
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_all_spares_what_comes_behind),
         cmocka_unit_test(names_are_free_behind_deallocate_all),
+        cmocka_unit_test(another_portal_is_no_deallocate_all),
         cmocka_unit_test(errors_undo_one_after_the_other),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
