@@ -28,6 +28,7 @@ struct worker_shared {
     atomic_ullong defaults_changed_us; // when an ALTER ROLE or DATABASE ... SET has passed by
     atomic_ullong last_write_us;       // when the last write of any client was acknowledged; for consistency = global
     atomic_ullong next_id;             // of clients
+    atomic_ullong sequence_users;      // bits of those whose clients use currval or lastval
     atomic_bool draining;
     struct replication_counts replication;
     struct quota *quota;

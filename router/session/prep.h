@@ -71,6 +71,7 @@ struct prep_rewrite {
     struct pipeline *due;
     struct buf *out;        // empty
     struct meaning meaning; // of what is parsed now; statements of another context are parsed anew
+    bool schema_young;      // DDL has passed by not long ago: some servers may not have it yet
     bool again;        // the batch was sent before, to a server that could not do it: its Parse may find its name taken
     bool nothing_runs; // the transaction has failed: a statement that the server has will do, whatever it means
     bool deallocates;  // a DEALLOCATE is among its texts
@@ -82,6 +83,16 @@ struct prep_rewrite {
 // to come. A Parse of a name that the client has already and a use of one it has not make the server answer with the
 // error that PostgreSQL has for it. False: nothing has to change, the batch can be sent as it is, and `out` is empty.
 NODISCARD bool prep_rewrite(struct prep_rewrite *r, struct span batch);
+
+// The first statement that `batch` binds and the server connection lacks, or holds with another meaning, and that may
+// give other columns by now than its client has been told: DDL has passed by, or the client's settings have changed.
+// NULL: there is none.
+struct statement *prep_unproven(struct prep_rewrite *r, struct span batch);
+// Has it parsed and described, all answers swallowed, before the batch may be sent. Nothing may be due.
+void prep_prove(struct prep_rewrite *r, struct statement *st);
+// Writes, instead of a batch whose proof has failed, what makes the server give an error, for which the client is told
+// what PostgreSQL would have said: see struct outdated. `synced`: the batch ends with a Sync.
+void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced);
 
 // An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go,
 // and what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has

@@ -20,6 +20,8 @@ struct batch {
     char gone[256];
     size_t gone_len;
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
+    struct span portal;       // the one bound last
+    struct statement *bound;  // ... to this statement; NULL: not known
     const uint8_t *from, *to; // messages that stay as they are, and are not in `out` yet
 };
 
@@ -44,21 +46,20 @@ static struct buf *words(struct batch *b) {
     return b->r->out;
 }
 
-// Makes room on the server connection by closing the statement it used longest ago.
-static void close_oldest(struct batch *b) {
+static void close_statement(struct batch *b, struct statement *st) {
     struct prep_rewrite *r = b->r;
-    struct statement *oldest = prep_server_oldest(r->server);
-    request_close_statement(words(b), prep_server_name(r->server, oldest));
+    request_close_statement(words(b), prep_server_name(r->server, st));
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
     due->server_names = true;
-    due->after = oldest;
-    statement_ref(oldest);
-    prep_server_remove(r->server, oldest);
+    due->after = st;
+    statement_ref(st);
+    prep_server_remove(r->server, st);
 }
 
 static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
     struct prep_rewrite *r = b->r;
-    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(b);
+    if (r->max_server && prep_server_count(r->server) >= r->max_server)
+        close_statement(b, prep_server_oldest(r->server)); // room for it
     request_parse(words(b), prep_server_add(r->server, st), st->query, st->types);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
     due->server_names = true;
@@ -67,19 +68,33 @@ static struct reply *parse_on_server(struct batch *b, struct statement *st, enum
     return due;
 }
 
-// The statement as it is parsed under the client's present settings.
-static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
-    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
-    st = statements_intern(r->statements, st->query, st->types,
-                           (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+// The statement with another meaning.
+static struct statement *with_meaning(struct prep_rewrite *r, struct statement *st, struct meaning m) {
+    st = statements_intern(r->statements, st->query, st->types, m);
     statement_unref(st); // it is the newest of the table's idle ones, and about to be used
     return st;
 }
 
-// Sees to it that the server connection holds `st`, in the client's context. Answers its name there.
+// ... as it is parsed under the client's present settings.
+static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
+    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
+    return with_meaning(r, st, (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+}
+
+// What the statement gives need not be what its client was told: it was parsed under another schema or other settings.
+static bool needs_proof(struct prep_rewrite *r, struct statement *st) {
+    bool same = st->meaning.context == r->meaning.context;
+    if (LIKELY(!st->shape || (same && st->shape_epoch == r->meaning.epoch)) || r->nothing_runs) return false;
+    struct statement *held = in_context(r, st);
+    // PostgreSQL sees to it that what it holds keeps its shape.
+    return held->shape != st->shape || (!prep_server_has(r->server, held) && held->shape_epoch != r->meaning.epoch);
+}
+
+// Sees to it that the server connection holds `st`, in the client's context. Answers its name there. Where it need not
+// give what `st` gave, that is another statement: other clients rely on what they were told of this one.
 static struct span need_statement(struct batch *b, struct statement *st) {
     struct prep_rewrite *r = b->r;
-    st = in_context(r, st);
+    st = needs_proof(r, st) ? with_meaning(r, st, r->meaning) : in_context(r, st);
     struct span name = prep_server_use(r->server, st);
     if (LIKELY(name.len)) return name;
     parse_on_server(b, st, REPLY_SWALLOW);
@@ -196,20 +211,32 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
 // A client's name for a statement, and what it goes by on the server.
 struct names {
     struct span on_server;
-    struct prep_name *called; // counted
+    struct statement *statement; // NULL: not known
+    struct prep_name *called;    // counted
 };
 
 // Sees to it that the statement is there. A name the client does not have becomes one that no server has, so that
 // nobody reaches a statement that is not his.
 static struct names find_names(struct batch *b, struct span client_name) {
     struct names n = {.on_server = client_name};
-    if (client_name.len == 0 && b->unnamed_parsed) return n;
+    if (client_name.len == 0 && b->unnamed_parsed) {
+        n.statement = b->r->client->unnamed;
+        return n;
+    }
     struct statement *st = prep_client_find_name(b->r->client, client_name, &n.called);
+    n.statement = st;
     if (st)
         n.on_server = need_statement(b, st);
     else if (client_name.len == 0 || prep_is_our_name(client_name))
         n.on_server = span_str(NAME_OF_NOTHING);
     return n;
+}
+
+// Its shape is to be noted when it comes.
+static void note_described(struct prep_rewrite *r, struct reply *due, struct statement *st) {
+    due->epoch = r->schema_young ? 0 : r->meaning.epoch;
+    due->after = st;
+    statement_ref(st);
 }
 
 static void rewrite_bind(struct batch *b, const struct frame *f) {
@@ -231,6 +258,8 @@ static void rewrite_bind(struct batch *b, const struct frame *f) {
         if (here < f->total) buf_msg_lengthen(out, at, f->total - here); // the rest follows as a stream
     }
     pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->name = n.called;
+    b->portal = m.portal;
+    b->bound = n.statement;
 }
 
 static void rewrite_describe(struct batch *b, const struct frame *f) {
@@ -239,7 +268,9 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
     if (!msg_target(f->payload, &m)) bug("a batch holds a Describe that was not checked");
     if (m.kind == 'P') {
         keep_message(b, f);
-        pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->portal_describe = true;
+        struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+        due->portal_describe = true;
+        if (b->bound && !b->bound->shape && span_eq(m.name, b->portal)) note_described(r, due, b->bound);
         return;
     }
     struct names n = find_names(b, m.name);
@@ -253,14 +284,18 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
         buf_put_u8(out, 0);
         buf_msg_end(out, at);
     }
-    pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->name = n.called;
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+    due->name = n.called;
+    if (n.statement && !n.statement->shape) note_described(r, due, n.statement);
 }
 
 static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    if (m.kind == 'P') {
+    // A name that the client does not have may be one of SQL's PREPARE.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;
@@ -306,6 +341,66 @@ bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
     return true;
 }
 
+// Proofs.
+
+void prep_prove(struct prep_rewrite *r, struct statement *st) {
+    struct batch b = {.r = r};
+    struct statement *held = in_context(r, st);
+    if (!prep_server_has(r->server, held)) parse_on_server(&b, held, REPLY_SWALLOW)->proof = true;
+    request_describe_statement(r->out, prep_server_name(r->server, held));
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_SWALLOW);
+    due->proof = true;
+    note_described(r, due, held);
+    due->before = st;
+    statement_ref(st);
+    pipeline_push(r->due, REPLY_SYNC, REPLY_SWALLOW);
+    request_sync(r->out);
+    r->server_parses++;
+}
+
+static struct span next_message(struct span batch, struct frame *f) {
+    if (frame_next(FRAME_FROM_CLIENT, batch, f, NULL) == WIRE_BAD || !f->type) bug("a batch was not checked");
+    return span_from(batch, PROTO_HEADER_LEN + f->payload.len);
+}
+
+// Who asks what a portal gives, as libpq does each time, is told it anew.
+static bool describes_portal(struct span batch, struct span portal) {
+    struct frame f;
+    struct msg_target m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        if (f.type == FE_EXECUTE || f.type == FE_BIND) return false;
+        if (f.type == FE_DESCRIBE && msg_target(f.payload, &m) && m.kind == PROTO_KIND_PORTAL)
+            return span_eq(m.name, portal);
+    }
+    return false;
+}
+
+struct statement *prep_unproven(struct prep_rewrite *r, struct span batch) {
+    struct frame f;
+    struct msg_bind m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        struct statement *st =
+            f.type == FE_BIND && msg_bind(f.payload, &m) ? prep_client_find(r->client, m.statement) : NULL;
+        if (st && needs_proof(r, st) && !describes_portal(batch, m.portal)) return st;
+    }
+    return NULL;
+}
+
+void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced) {
+    struct batch b = {.r = r};
+    if (held && prep_server_has(r->server, held)) close_statement(&b, held);
+    size_t at = buf_msg_begin(r->out, FE_BIND);
+    buf_put_u8(r->out, 0);
+    buf_put_cstr(r->out, NAME_OF_NOTHING);
+    for (int i = 0; i < 6; i++) buf_put_u8(r->out, 0); // none of all the rest
+    buf_msg_end(r->out, at);
+    pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->outdated = true;
+    if (synced) request_sync(r->out);
+    if (synced) pipeline_push(r->due, REPLY_SYNC, REPLY_FORWARD);
+}
+
 // Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.
 static size_t find_our_name(struct span text, size_t *len) {
     for (size_t i = 0; i + 1 < text.len; i++) {
@@ -344,6 +439,6 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out) {
     }
     buf_put_u8(out, 0);
     buf_msg_end(out, begin);
-    if (!found) out->tail -= buf_len(out) - start;
+    if (!found) buf_truncate(out, start);
     return found;
 }

@@ -60,6 +60,8 @@ static void scan_use(struct request *r, const struct request_context *ctx, struc
     r->old_name = true;
     struct statement *s = prep_client_find(ctx->names, name);
     if (!s) return;
+    if (s->shape && (s->meaning.context != ctx->meaning.context || s->shape_epoch != ctx->meaning.epoch))
+        r->aged = true;
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
@@ -117,7 +119,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
     } else if (describe) {
         scan_use(r, ctx, m.name);
     } else {
-        r->old_name = r->changes_names = true;
+        r->old_name = r->changes_names = r->closes_name = true;
         if (m.name.len == 0) r->parses_unnamed = false;
     }
     if (describe || m.kind == 'P') r->server_needed = true;

@@ -38,7 +38,9 @@ struct request {
     bool runs;              // a Query, or a batch with an Execute
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
+    bool closes_name;       // closes one
     bool binds_portal, parses_unnamed;
+    bool aged;       // uses a statement that its client was told of when the schema or its settings were others
     uint32_t parses; // named ones
 };
 

@@ -16,7 +16,6 @@
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
 // Those of texts that change settings.
 enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
-#define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.
 
@@ -122,7 +121,7 @@ static bool is_local(const struct session *s, struct span unit) {
     char name[256];
     size_t len;
     if (s->server && s->server->tx_status == PROTO_TX_FAILED) return false;
-    if (r->kind == REQUEST_BATCH) return !s->server && !s->pins && !r->server_needed && !r->stream;
+    if (r->kind == REQUEST_BATCH) return !s->server && !pins_bind(s->pins) && !r->server_needed && !r->stream;
     return deallocated(s, unit, name, sizeof name, &len) != NULL;
 }
 
@@ -211,40 +210,6 @@ void session_put_settings(struct session *s, bool shown, const char *before) {
     stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
 }
 
-// What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
-// currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
-// ones. True when something was sent.
-static bool send_prelude(struct session *s) {
-    struct server *sv = s->server;
-    bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
-                     (s->session_mode || s->database->sequence_state) && !s->pins;
-    if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
-    session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
-    if (sequences) sv->sequence_user = 0;
-    return true;
-}
-
-// False: the unit can go as it is.
-static bool put_batch(struct session *s, struct span unit, struct buf *out) {
-    const struct request *r = &s->request;
-    struct prep_rewrite w = {
-        .client = &s->names,
-        .server = &s->server->prepared,
-        .statements = s->database->statements,
-        .due = &s->server->replies,
-        .out = out,
-        .meaning = session_meaning(s),
-        .again = s->again > 0,
-        .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
-        .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
-        .flush_is_sync = s->flush_due,
-        .max_server = (size_t)s->env->config->max_prepared_statements,
-    };
-    bool changed = prep_rewrite(&w, unit);
-    if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
-    return changed;
-}
-
 static bool may_write(const struct session *s) {
     const struct request *r = &s->request;
     bool runs_hidden =
@@ -252,6 +217,75 @@ static bool may_write(const struct session *s) {
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
            r->kind == REQUEST_FUNCTION ||
            (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
+}
+
+// A user's function that a hint calls a read is not known not to.
+static bool moves_sequences(const struct session *s) {
+    return may_write(s) || s->request.verdict.reason == VERDICT_REASON_HINT_REPLICA;
+}
+
+// What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
+// currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
+// ones. True when something was sent.
+static bool send_prelude(struct session *s) {
+    struct server *sv = s->server;
+    bool sequences = session_forgets_sequences(s, moves_sequences(s));
+    if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
+    session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
+    if (sequences) sv->sequence_user = 0;
+    return true;
+}
+
+// A replica that lags more gets no reads.
+static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
+    const struct request *r = &s->request;
+    uint64_t max_lag_us = (uint64_t)s->env->config->max_lag * 1000;
+    return (struct prep_rewrite){
+        .client = &s->names,
+        .server = &s->server->prepared,
+        .statements = s->database->statements,
+        .due = &s->server->replies,
+        .out = out,
+        .meaning = session_meaning(s),
+        .schema_young =
+            s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us<max_lag_us, .again = s->again> 0,
+        .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
+        .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
+        .flush_is_sync = s->flush_due,
+        .max_server = (size_t)s->env->config->max_prepared_statements,
+    };
+}
+
+// A statement that its client was told of long ago must not give it other columns: that would be a wrong answer. True
+// when that has to be waited for.
+static bool await_proof(struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    if (LIKELY(!r->aged) || s->open || s->response.outdated || s->server->tx_status == PROTO_TX_FAILED) return false;
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    struct prep_rewrite w = rewriting(s, out);
+    struct statement *st = prep_unproven(&w, unit);
+    if (!st) return false;
+    if (s->due) return true; // what is due may be what changes it
+    prep_prove(&w, st);
+    stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    response_start(&s->response, false);
+    s->claimed = s->proving = true;
+    struct iovec iov = {out->data + out->head, buf_len(out)};
+    send_server(s, &iov, 1);
+    return true;
+}
+
+// False: the unit can go as it is.
+static bool put_batch(struct session *s, struct span unit, struct buf *out) {
+    struct prep_rewrite w = rewriting(s, out);
+    if (UNLIKELY(s->response.outdated != NULL)) {
+        prep_refuse(&w, s->response.outdated->held, s->request.synced);
+        return true;
+    }
+    bool changed = prep_rewrite(&w, unit);
+    if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    return changed;
 }
 
 // FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
@@ -273,30 +307,34 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
-// Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
-static void note_sequences(struct server *sv, uint64_t client) {
-    sv->sequence_user = !sv->sequence_user || sv->sequence_user == client ? client : SEQUENCES_OF_SEVERAL;
-}
-
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
-    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
+    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) { // what is only parsed does nothing yet
+        if (r->closes_name) session_pin(s, 0);
+        return;
+    }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
-    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
+    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !pins_bind(s->pins) && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
     session_pin(s, caused);
-    if (facts & FACTS_SETTLING) s->pins_kept = caused;
+    session_note_sequences(s, moves_sequences(s));
+    if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
     s->settling |= facts & FACTS_SETTLING;
-    if (may_write(s)) note_sequences(s->server, s->client.id);
+    if (facts & FACT_TEMP) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
     if (facts & FACT_DEFAULTS) s->defaults = true;
+}
+
+// A client that does nothing has no journal, so the memory goes from one to the next.
+static struct buf take_journal(struct session_env *env) {
+    return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
 }
 
 static void note_exchange(struct session *s, struct span unit) {
@@ -309,6 +347,7 @@ static void note_exchange(struct session *s, struct span unit) {
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
+        if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
     }
     s->due++;
@@ -411,44 +450,30 @@ static enum place refuse_our_names(struct session *s) {
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
-// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is
-// known that this database's clients use them: an error then, never a wrong value.
+// An error, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
     struct fault f;
-    bool in_transaction = s->server != NULL;
     fault_set(&f, "0A000",
-              in_transaction ? "currval and lastval were not expected on this connection"
-                             : "currval and lastval outside a transaction are not supported in transaction pooling");
-    fault_hint(&f,
-               in_transaction
-                   ? "Try again: they work from now on."
-                   : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
+              s->server ? "currval and lastval were not expected on this connection"
+                        : "what currval and lastval would tell is not known any more in transaction pooling");
+    fault_hint(&f, s->server
+                       ? "Try again: they work from now on."
+                       : "From now on they work after a write, until its connection is needed by others. INSERT ... "
+                         "RETURNING needs neither, and pool_mode = session keeps the connection.");
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
-}
-
-static bool sequence_state_is_lost(const struct session *s) {
-    uint32_t facts = s->request.verdict.facts;
-    const struct server *sv = s->server ? s->server : s->held;
-    if (!(facts & FACT_SEQUENCE_STATE)) return false;
-    bool before = s->database->sequence_state;
-    s->database->sequence_state = true; // from the next unit that finds a connection on
-    // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
-    // client must be the only one whose sequences the connection knows.
-    if (!sv) return !(facts & FACT_BEGIN) && !s->session_mode; // its own connection forgets before it is first used
-    if (s->claimed && before) return false;
-    return sv->sequence_user && sv->sequence_user != s->client.id;
 }
 
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due || s->prelude_due || session_is_reading(s)) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due || s->proving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
     if (s->request.too_many_names) return refuse_names(s);
     if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
-    if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
+    bool behind = s->server && s->due; // it will wait, and may find itself on another connection then
+    if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
     if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
@@ -459,6 +484,25 @@ static enum place place(struct session *s, struct span unit) {
         return PLACE_HERE;
     }
     return s->server ? PLACE_HERE : PLACE_FIND;
+}
+
+static bool names_temp_buffers(struct span text) {
+    const char name[] = "temp_buffers";
+    const size_t n = sizeof name - 1;
+    for (size_t i = 0; i + n <= text.len; i++)
+        if ((text.ptr[i] | 0x20) == name[0] && strncasecmp((const char *)text.ptr + i, name, n) == 0) return true;
+    return false;
+}
+
+// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them.
+static bool leave_used(struct session *s, struct span unit) {
+    if (!s->claimed || !s->server->temp_used || s->held == s->server) return false;
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && names_temp_buffers(unit);
+    if (!sets && session_takes_temp_buffers(s)) return false;
+    s->server->dirty = true;
+    s->claimed = false;
+    session_unlink(s);
+    return true;
 }
 
 static void unit_taken(struct session *s, size_t len) {
@@ -489,7 +533,7 @@ static size_t take_copy(struct session *s, struct span unit) {
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
         // What was sent before it is finished first.
-        if (!s->due && !session_is_reading(s) && !s->prelude_due) client_close(&s->client);
+        if (!s->due && !session_is_reading(s) && !s->prelude_due && !s->proving) client_close(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
@@ -498,11 +542,13 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         session_find_server(s);
-        if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
+    if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
+    if (where == PLACE_HERE && s->request.kind == REQUEST_BATCH && await_proof(s, unit)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;
     if (where == PLACE_LOCAL)

@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "config/users.h"
 #include "router/session/session_parts.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
 
 // A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
 // random. The pid stays positive, since clients print it as an int.
@@ -26,17 +28,15 @@ void session_make_cancel_key(struct session *s) {
     HASH_ADD(by_key, s->env->by_key, cancel_pid, sizeof s->cancel_pid, s);
 }
 
-// The client has one server, which is the primary, as far as it can tell.
+// ParameterStatus messages. The client has one server, which is the primary, as far as it can tell.
 static struct buf parameters_for_client(struct span from) {
     struct buf to = buf_make(SIZE_MAX / 2);
     struct cursor c = cursor_of(from);
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
         if (c.bad) break;
-        buf_put(&to, name.ptr, name.len + 1);
         if (span_is(name, "in_hot_standby")) value = span_str("off");
-        buf_put_span(&to, value);
-        buf_put_u8(&to, 0);
+        reply_parameter_status(&to, name, value);
     }
     return to;
 }
@@ -55,11 +55,10 @@ void session_note_parameter(struct session *s, struct span name, struct span val
 }
 
 static void note_parameters(struct session *s, struct span parameters) {
-    struct cursor c = cursor_of(parameters);
-    while (cursor_left(&c)) {
-        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
-        session_note_parameter(s, name, value);
-    }
+    struct frame f;
+    struct span name, value;
+    for (; frame_next(FRAME_FROM_SERVER, parameters, &f, NULL) == WIRE_OK; parameters = span_from(parameters, f.total))
+        if (msg_parameter_status(f.payload, &name, &value)) session_note_parameter(s, name, value);
 }
 
 static void welcome(struct session *s, struct span parameters) {
@@ -160,6 +159,7 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
     s->user_mark = XXH3_64bits(c->user, strlen(c->user));
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -194,6 +194,12 @@ void session_login_linked(struct session *s) {
     struct server *sv = s->server;
     if (sv->settings == s->settings) {
         login_done(s);
+        return;
+    }
+    if (!session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;

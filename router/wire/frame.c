@@ -4,12 +4,6 @@
 
 #include <limits.h>
 
-// The lengths a type may have: min <= length < min + width. A type that is not listed has width 0, so that one compare
-// refuses unknown types and bad lengths alike.
-struct bounds {
-    uint32_t min, width;
-};
-
 enum { STARTUP_HEADER_LEN = 8 }; // length and code
 
 #define LEN(least, most)                                                                                               \
@@ -17,7 +11,7 @@ enum { STARTUP_HEADER_LEN = 8 }; // length and code
 
 // The most is PostgreSQL's (SocketBackend in tcop/postgres.c), the least what the message's fields need. For messages
 // from servers, which no such list bounds, the most is libpq's where it has one (fe-protocol3.c), else the fields'.
-static const struct bounds bounds[2][UCHAR_MAX + 1] =
+const struct frame_bounds frame_bounds[2][UCHAR_MAX + 1] =
     {
         [FRAME_FROM_CLIENT] =
             {
@@ -52,12 +46,12 @@ static const struct bounds bounds[2][UCHAR_MAX + 1] =
                 [BE_EMPTY_QUERY] = LEN(4, 4),
                 [BE_ERROR] = LEN(5, PROTO_SERVER_LARGE_MAX),
                 [BE_FUNCTION_CALL_RESPONSE] = LEN(8, PROTO_SERVER_LARGE_MAX),
-                [BE_NEGOTIATE_PROTOCOL_VERSION] = LEN(12, PROTO_SERVER_SMALL_MAX),
+                [BE_NEGOTIATE_PROTOCOL_VERSION] =
+                    LEN(12, PROTO_SERVER_SMALL_MAX),
                 [BE_NO_DATA] = LEN(4, 4),
                 [BE_NOTICE] = LEN(5, PROTO_SERVER_LARGE_MAX),
                 [BE_NOTIFICATION] = LEN(10, PROTO_SERVER_LARGE_MAX),
-                [BE_PARAMETER_DESCRIPTION] =
-                    LEN(6, 6 + 4 * UINT16_MAX),
+                [BE_PARAMETER_DESCRIPTION] = LEN(6, 6 + 4 * UINT16_MAX),
                 [BE_PARAMETER_STATUS] = LEN(6, PROTO_SERVER_SMALL_MAX),
                 [BE_PARSE_COMPLETE] = LEN(4, 4),
                 [BE_PORTAL_SUSPENDED] = LEN(4, 4),
@@ -66,9 +60,9 @@ static const struct bounds bounds[2][UCHAR_MAX + 1] =
             },
 };
 
-static enum wire_result frame_bad(enum frame_direction direction, uint8_t type, uint32_t len, struct fault *fault) {
+enum wire_result frame_bad(enum frame_direction direction, uint8_t type, uint32_t len, struct fault *fault) {
     const char *side = direction == FRAME_FROM_CLIENT ? "frontend" : "backend";
-    if (!bounds[direction][type].width)
+    if (!frame_bounds[direction][type].width)
         fault_set(fault, "08P01", "invalid %s message type %d", side, type);
     else
         fault_set(fault, "08P01", "invalid message length %u for %s message type \"%c\"", len, side, type);
@@ -76,23 +70,10 @@ static enum wire_result frame_bad(enum frame_direction direction, uint8_t type, 
 }
 
 // Fewer bytes than a header. An unknown type is told at once: its sender may be waiting for an answer.
-static enum wire_result frame_short(enum frame_direction direction, struct span in, struct frame *out,
-                                    struct fault *fault) {
+enum wire_result frame_short(enum frame_direction direction, struct span in, struct frame *out, struct fault *fault) {
     *out = (struct frame){.payload = span_of(in.ptr, 0)};
-    if (in.len && !bounds[direction][in.ptr[0]].width) return frame_bad(direction, in.ptr[0], 0, fault);
+    if (in.len && !frame_bounds[direction][in.ptr[0]].width) return frame_bad(direction, in.ptr[0], 0, fault);
     return WIRE_MORE;
-}
-
-enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out, struct fault *fault) {
-    if (UNLIKELY(in.len < PROTO_HEADER_LEN)) return frame_short(direction, in, out, fault);
-    uint32_t len = span_u32(in.ptr + 1);
-    const struct bounds *b = &bounds[direction][in.ptr[0]];
-    if (UNLIKELY(len - b->min >= b->width)) return frame_bad(direction, in.ptr[0], len, fault);
-    out->type = (char)in.ptr[0];
-    out->total = len + 1;
-    bool whole = in.len >= out->total;
-    out->payload = span_of(in.ptr + PROTO_HEADER_LEN, (whole ? out->total : in.len) - PROTO_HEADER_LEN);
-    return whole ? WIRE_OK : WIRE_MORE;
 }
 
 // PostgreSQL's rule (ProcessStartupPacket): pairs of strings, and the empty name that ends them is the last byte.
