@@ -490,7 +490,7 @@ bool pool_is_full(const struct pool *p) {
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
 bool pool_is_wanted(const struct pool *p) {
     size_t who;
-    return !ilist_empty(&p->waiters) || budget_someone_wants(p->budget, p->pools->env->worker, &who);
+    return p->waiters.count > p->connecting.count || budget_someone_wants(p->budget, p->pools->env->worker, &who);
 }
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }
 bool pool_can_open(const struct pool *p) { return ilist_empty(&p->waiters) && is_available(p); }
