@@ -40,7 +40,7 @@ void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
     x->capture = NULL;
     forget_refusal(x);
-    x->drop = x->learn = x->failed = x->show_parameters = false;
+    x->drop = x->learn = x->failed = x->show_parameters = x->unproven = false;
 }
 
 // What goes out.
@@ -214,6 +214,11 @@ static enum response_result on_error(struct response *x, struct server *s, const
     struct reply *due = pipeline_head(&s->replies);
     if (!due) return broke(f, "nothing was due", frame->type);
     x->failed = true;
+    if (due->proof && s->tx_status == PROTO_TX_IDLE) { // the batch will meet that error in its own place
+        x->unproven = true;
+        (void)prep_fail(x->names, &s->prepared, &s->replies);
+        return RESPONSE_OK;
+    }
     if (due->proof) {
         buf_put(&new_outdated(x)->error, frame->payload.ptr - PROTO_HEADER_LEN, frame->payload.len + PROTO_HEADER_LEN);
         (void)prep_fail(x->names, &s->prepared, &s->replies);

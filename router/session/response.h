@@ -70,6 +70,7 @@ struct response {
     bool learn;                // RESPONSE_RERUN: the statement can never run on a replica
     bool stale_plan;           // a statement means something else than when it was parsed; the session clears it
     struct fault *refusal;     // the server's words if it refused the client's settings, else NULL
+    bool unproven;             // what was to be proven is an error, and has changed nothing
     struct outdated *outdated; // what a proof has shown, until the batch has been refused; NULL = nothing is wrong
     // private
     bool holding;       // nothing of the exchange due first has been sent, and it could be run again

@@ -267,7 +267,8 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
 // when that has to be waited for.
 static bool await_proof(struct session *s, struct span unit) {
     const struct request *r = &s->request;
-    if (LIKELY(!r->aged) || s->open || s->response.outdated || s->server->tx_status == PROTO_TX_FAILED) return false;
+    if (LIKELY(!r->aged) || s->open || s->server->tx_status == PROTO_TX_FAILED) return false;
+    if (s->response.outdated || s->response.unproven) return false; // the answer is there
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
     struct prep_rewrite w = rewriting(s, out);

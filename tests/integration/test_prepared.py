@@ -259,3 +259,16 @@ def test_who_prepares_after_ddl_gets_it_new(router, table):
         await writer.close()
 
     asyncio.run(run())
+
+
+def test_a_statement_that_means_nothing_any_more(router, table):
+    """Its error comes in its own place within the batch."""
+    name = table(rows="values (1, 10)")
+    (a,) = clients(router(default_pool_size=1), 1)
+    assert fe.kinds(a.ask(fe.parse(f"select * from {name}", "s") + fe.describe("S", "s") + fe.SYNC)) == "1tTZ"
+    assert fe.rows(a.ask(fe.bind("s") + fe.execute() + fe.SYNC)) == [["1", "10"]]
+    a.ask(fe.query("set search_path = pg_catalog"))
+    assert fe.errors(a.ask(fe.describe("P", "never bound") + fe.bind("s") + fe.execute() + fe.SYNC))[0]["C"] == "34000"
+    assert fe.errors(a.ask(fe.bind("s") + fe.execute() + fe.SYNC))[0]["C"] == "42P01"
+    a.ask(fe.query("reset search_path"))
+    assert fe.rows(a.ask(fe.bind("s") + fe.execute() + fe.SYNC)) == [["1", "10"]]
