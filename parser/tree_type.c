@@ -5,6 +5,8 @@
 // Most statements are their node: a table. The others depend on an option and have a function.
 #include "parser/tree_type.h"
 
+#include <strings.h>
+
 #include "base/base.h"
 
 #define NODE(name) PG_QUERY__NODE__NODE_##name
@@ -21,7 +23,6 @@ static const uint8_t plain_types[] = {
     [NODE(CALL_STMT)] = TREE_CALL,
     [NODE(DO_STMT)] = TREE_CALL,
     [NODE(CONSTRAINTS_SET_STMT)] = TREE_SET_LOCAL,
-    [NODE(VARIABLE_SHOW_STMT)] = TREE_SHOW,
     [NODE(EXECUTE_STMT)] = TREE_EXECUTE,
     [NODE(FETCH_STMT)] = TREE_CURSOR,
     [NODE(CLOSE_PORTAL_STMT)] = TREE_CURSOR,
@@ -29,7 +30,6 @@ static const uint8_t plain_types[] = {
     [NODE(UNLISTEN_STMT)] = TREE_UNLISTEN,
     [NODE(NOTIFY_STMT)] = TREE_NOTIFY,
     [NODE(LOAD_STMT)] = TREE_LOAD,
-    [NODE(LOCK_STMT)] = TREE_LOCK,
     [NODE(VACUUM_STMT)] = TREE_UTILITY,
     [NODE(CLUSTER_STMT)] = TREE_UTILITY,
     [NODE(REINDEX_STMT)] = TREE_UTILITY,
@@ -120,29 +120,42 @@ static const uint8_t plain_types[] = {
 // A protobuf string is never NULL; one that was not given is empty.
 static bool is_named(const char *s, const char *name) { return span_is(span_str(s), name); }
 
-// READ ONLY, as the last word on it, without SERIALIZABLE.
-static bool reads_only(const PgQuery__TransactionStmt *s) {
-    bool read_only = false, serializable = false;
-    for (size_t i = 0; i < s->n_options; i++) {
-        if (s->options[i]->node_case != NODE(DEF_ELEM)) continue;
-        const PgQuery__DefElem *option = s->options[i]->def_elem;
+static enum tx_isolation isolation_of(const PgQuery__AConst *value) {
+    static const char *const names[] = {"read uncommitted", "read committed", "repeatable read", "serializable"};
+    if (value->val_case != PG_QUERY__A__CONST__VAL_SVAL) return TX_ISOLATION_NONE;
+    for (size_t i = 0; i < countof(names); i++)
+        if (is_named(value->sval->sval, names[i])) return (enum tx_isolation)(TX_ISOLATION_READ_UNCOMMITTED + i);
+    return TX_ISOLATION_NONE;
+}
+
+static bool is_on(const PgQuery__AConst *value) {
+    return value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
+}
+
+// Of a mode that is given twice the last word counts.
+static struct tx_modes modes_of(PgQuery__Node *const *options, size_t count) {
+    struct tx_modes m = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (options[i]->node_case != NODE(DEF_ELEM)) continue;
+        const PgQuery__DefElem *option = options[i]->def_elem;
         if (!option->arg || option->arg->node_case != NODE(A_CONST)) continue;
         const PgQuery__AConst *value = option->arg->a_const;
-        if (is_named(option->defname, "transaction_read_only"))
-            read_only = value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
-        else if (is_named(option->defname, "transaction_isolation"))
-            serializable =
-                value->val_case == PG_QUERY__A__CONST__VAL_SVAL && is_named(value->sval->sval, "serializable");
+        if (is_named(option->defname, "transaction_isolation"))
+            m.isolation = isolation_of(value);
+        else if (is_named(option->defname, "transaction_read_only"))
+            m.access = is_on(value) ? TX_ACCESS_READ_ONLY : TX_ACCESS_READ_WRITE;
+        else if (is_named(option->defname, "transaction_deferrable"))
+            m.deferrable = is_on(value) ? TX_DEFERRABLE_ON : TX_DEFERRABLE_OFF;
     }
-    return read_only && !serializable;
+    return m;
 }
 
 static enum tree_type transaction_type(const PgQuery__TransactionStmt *s) {
     switch (s->kind) {
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return reads_only(s) ? TREE_BEGIN_READ_ONLY : TREE_BEGIN;
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return s->chain ? TREE_END_CHAIN : TREE_END;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN: return TREE_BEGIN;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return TREE_START;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT: return s->chain ? TREE_COMMIT_CHAIN : TREE_COMMIT;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return s->chain ? TREE_ROLLBACK_CHAIN : TREE_ROLLBACK;
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO: return TREE_SAVEPOINT;
@@ -160,6 +173,11 @@ bool tree_const_names_temp(const PgQuery__Node *n) {
            strstr(n->a_const->sval->sval, "pg_temp");
 }
 
+bool tree_setting_is_of_transaction(struct span name) {
+    static const char prefix[] = "transaction_";
+    return name.len >= strlen(prefix) && strncasecmp((const char *)name.ptr, prefix, strlen(prefix)) == 0;
+}
+
 static struct tree_statement set_type(const PgQuery__VariableSetStmt *s) {
     struct tree_statement t = {.type = TREE_SET, .executes = true};
     for (size_t i = 0; i < s->n_args; i++) t.names_temp |= tree_const_names_temp(s->args[i]);
@@ -169,8 +187,12 @@ static struct tree_statement set_type(const PgQuery__VariableSetStmt *s) {
         t.type = TREE_RESET_ALL;
     else if (s->is_local)
         t.type = TREE_SET_LOCAL;
+    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && is_named(s->name, "TRANSACTION"))
+        t.type = TREE_SET_TRANSACTION;
     else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && !is_named(s->name, "SESSION CHARACTERISTICS"))
-        t.type = TREE_SET_LOCAL; // SET TRANSACTION, SET TRANSACTION SNAPSHOT
+        t.type = TREE_SET_SNAPSHOT;
+    if (t.type == TREE_SET_TRANSACTION) t.modes = modes_of(s->args, s->n_args);
+    t.of_server = tree_setting_is_of_transaction(span_str(s->name));
     return t;
 }
 
@@ -237,6 +259,15 @@ struct tree_statement tree_type(const PgQuery__Node *n) {
         t = set_type(n->variable_set_stmt);
     } else if (IS(TRANSACTION_STMT)) {
         t.type = transaction_type(n->transaction_stmt);
+        t.modes = modes_of(n->transaction_stmt->options, n->transaction_stmt->n_options);
+    } else if (IS(VARIABLE_SHOW_STMT)) {
+        t.type = TREE_SHOW;
+        t.of_server = strcasecmp(n->variable_show_stmt->name, "in_hot_standby") == 0 ||
+                      strcasecmp(n->variable_show_stmt->name, "all") == 0;
+    } else if (IS(LOCK_STMT)) {
+        const int access_share = 1; // lockdefs.h: what any SELECT takes
+        t.type = TREE_LOCK;
+        t.of_server = n->lock_stmt->mode != access_share;
     } else if (IS(DISCARD_STMT)) {
         bool all = n->discard_stmt->target == PG_QUERY__DISCARD_MODE__DISCARD_ALL;
         t.type = all ? TREE_DISCARD_ALL : TREE_DISCARD;
