@@ -30,7 +30,7 @@ void response_fini(struct response *x) {
 void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
     x->capture = NULL;
-    x->drop = x->learn = x->settings_failed = x->failed = x->show_parameters = false;
+    x->drop = x->learn = x->settings_failed = x->failed = x->show_parameters = x->begin_failed = false;
 }
 
 // What goes out.
@@ -168,6 +168,19 @@ static bool forward_error(struct response *x, const struct frame *frame, const s
     return forward(x, message.ptr, message.len);
 }
 
+// A BEGIN of ours failed, and what was sent with it has not been run. The client hears why.
+static enum response_result on_begin_error(struct response *x, struct server *s, const struct frame *frame) {
+    struct reply *due = pipeline_head(&s->replies);
+    x->begin_failed = true;
+    if (!forward_error(x, frame, due)) return RESPONSE_STOP;
+    for (; due && due->prefix; due = pipeline_head(&s->replies)) pipeline_pop(&s->replies);
+    if (due && due->kind == REPLY_QUERY)
+        x->ops->sync_wanted(x->arg);
+    else if (!prep_fail(x->names, &s->prepared, &s->replies))
+        x->ops->skipping(x->arg);
+    return RESPONSE_OK;
+}
+
 static enum response_result on_error(struct response *x, struct server *s, const struct frame *frame, struct fault *f) {
     struct msg_error e;
     msg_error(frame->payload, &e);
@@ -184,6 +197,7 @@ static enum response_result on_error(struct response *x, struct server *s, const
         note_error(&x->refusal, &e);
         return RESPONSE_OK;
     }
+    if (due->prefix) return on_begin_error(x, s, frame);
     bool rerun = x->holding && !x->drop && wants_primary(&e);
     x->learn = rerun && never_on_replica(&e);
     if (!rerun && !forward_error(x, frame, due)) return RESPONSE_STOP;
@@ -200,10 +214,11 @@ static enum response_result on_ready(struct response *x, struct server *s, const
     s->tx_status = (char)frame->payload.ptr[0];
     bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
     if (of_client && !x->drop && !deliver(x)) return RESPONSE_STOP;
-    if (due->action == REPLY_FORWARD && !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total))
-        return RESPONSE_STOP;
+    struct span ready = span_of(frame->payload.ptr - PROTO_HEADER_LEN, frame->total);
+    if (x->begin_failed) ready = span_of("Z\0\0\0\5E", 6);
+    if (due->action == REPLY_FORWARD && !forward(x, ready.ptr, ready.len)) return RESPONSE_STOP;
     x->ops->ready(x->arg, due, s->tx_status);
-    x->failed = false;
+    x->failed = x->begin_failed = false;
     pipeline_pop(&s->replies);
     if (of_client && x->rerunnable && !x->drop && !pipeline_is_empty(&s->replies)) {
         if (!send_all(x)) return RESPONSE_STOP; // of the exchange that is over; the next one is kept back again

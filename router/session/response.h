@@ -28,6 +28,8 @@ struct response_ops {
     // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is
     // ignored by PostgreSQL (`sync_ignored`); another one will come.
     void (*copy_in)(void *arg, bool extended, bool sync_ignored);
+    // A BEGIN put before a Query has failed: the server skips the Query, up to the Sync that must be sent now.
+    void (*sync_wanted)(void *arg);
     // A parameter of the session has changed at the client's own doing.
     void (*parameter)(void *arg, struct span name, struct span value);
 };
@@ -61,8 +63,9 @@ struct response {
     bool notifications;   // NotificationResponse is for this client
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
-    bool learn;           // RESPONSE_RERUN: the statement can never run on a replica
-    bool stale_plan;      // a statement means something else than when it was parsed; the session clears it
+    bool learn;        // RESPONSE_RERUN: the statement can never run on a replica
+    bool begin_failed; // ... in the BEGIN put before it: the client's transaction has failed, and the server has none
+    bool stale_plan;   // a statement means something else than when it was parsed; the session clears it
     bool settings_failed; // the server refused the client's settings; `refusal` has its words
     struct fault refusal;
     // private

@@ -73,6 +73,7 @@ static void session_gone(void *owner, struct client *c) {
     session_forget_touched(s);
     response_fini(&s->response);
     buf_release(&s->journal);
+    buf_release(&s->login_rows);
     mem_free(s->refusal);
     s->refusal = NULL;
 }
@@ -92,6 +93,7 @@ void session_open(struct session_env *env, int fd, uint64_t id) {
     ilink_init(&s->waits_link);
     deadline_init(&s->deadline);
     s->journal = buf_make(SIZE_MAX / 2);
+    s->login_rows = buf_make(SIZE_MAX / 2);
     prep_client_init(&s->names);
     response_init(&s->response, &session_response_ops, s, &s->names, &env->out);
     session_link_init(s);

@@ -50,23 +50,27 @@ static void discard_tail(struct session *s, size_t n) {
 
 // After an error within a batch: everything up to the Sync is passed over, as PostgreSQL does.
 
-static void send_sync(struct session *s) {
+void session_send_sync(struct session *s) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
     request_sync(out);
+    struct iovec iov = {out->data, buf_len(out)};
+    send_server(s, &iov, 1);
+}
+
+static void end_batch(struct session *s) {
     struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
     due->counted = true;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     s->due++;
     s->open = false;
-    struct iovec iov = {out->data, buf_len(out)};
-    send_server(s, &iov, 1);
+    session_send_sync(s);
 }
 
 static void answer_ready(struct session *s) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
-    reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+    reply_ready(out, session_tx_status(s));
     (void)session_send_client(s, buf_span(out));
 }
 
@@ -96,7 +100,7 @@ static size_t take_skipped(struct session *s, struct span in) {
     if (frame.type == FE_SYNC) {
         s->skipping = false;
         if (s->open)
-            send_sync(s);
+            end_batch(s);
         else
             answer_ready(s);
     }
@@ -131,7 +135,9 @@ static void forget_name(struct session *s, struct span name) {
     if (before) statement_unref(before);
 }
 
-static void take_name(struct session *s, const struct msg_parse *m) {
+void session_forget_unnamed(struct session *s) { forget_name(s, span_of("", 0)); }
+
+void session_take_name(struct session *s, const struct msg_parse *m) {
     struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_meaning(s));
     struct statement *before = prep_client_set(&s->names, m->name, st);
     statement_unref(st);
@@ -148,7 +154,7 @@ static void answer_names(struct session *s, struct span batch, struct buf *out) 
             forget_name(s, close.name);
             reply_empty_body(out, BE_CLOSE_COMPLETE);
         } else if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) {
-            take_name(s, &parse);
+            session_take_name(s, &parse);
             reply_empty_body(out, BE_PARSE_COMPLETE);
         }
     }
@@ -162,10 +168,10 @@ static void answer_local(struct session *s, struct span unit) {
     if (deallocated(s, unit, name, sizeof name, &len)) {
         forget_name(s, span_of(name, len));
         reply_command_complete(out, "DEALLOCATE");
-        reply_ready(out, s->server ? s->server->tx_status : PROTO_TX_IDLE);
+        reply_ready(out, session_tx_status(s));
     } else {
         answer_names(s, unit, out);
-        if (s->request.synced) reply_ready(out, PROTO_TX_IDLE);
+        if (s->request.synced) reply_ready(out, session_tx_status(s));
     }
     if (buf_len(out)) (void)session_send_client(s, buf_span(out));
 }
@@ -179,9 +185,9 @@ static void answer_refusal(struct session *s) {
     s->refusal = NULL;
     bool whole = r->kind != REQUEST_BATCH || r->synced;
     // What follows a BEGIN that was refused must not run outside a transaction: it is as if the transaction had failed.
-    if (r->verdict.facts & FACT_BEGIN) s->lost_tx = s->lost_told = true;
+    if ((r->verdict.facts & FACT_BEGIN) || s->tx.phase == TRANSACTION_DEFERRED) session_tx_lose(s);
     if (whole)
-        reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+        reply_ready(out, session_tx_status(s));
     else
         s->skipping = true;
     discard_tail(s, r->tail);
@@ -245,6 +251,7 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
 
 static bool may_write(const struct session *s) {
     const struct request *r = &s->request;
+    if (s->on_replica) return false;
     bool runs_hidden =
         (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
@@ -283,6 +290,10 @@ static void note_facts(struct session *s, struct span unit) {
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
+    if (s->on_replica && caused) { // nothing but an error comes of it there, most likely
+        s->server->dirty = true;
+        caused = 0;
+    }
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
@@ -298,15 +309,17 @@ static void note_facts(struct session *s, struct span unit) {
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
 }
 
-static void note_exchange(struct session *s, struct span unit) {
+static void note_exchange(struct session *s, struct span unit, bool begun) {
     struct pipeline *p = &s->server->replies;
     struct reply *due = pipeline_at(p, p->count - 1);
     due->counted = true;
     due->wrote = may_write(s);
-    due->begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
+    due->begins = begun || (s->request.verdict.facts & FACT_BEGIN) != 0;
     due->ends = (s->request.verdict.facts & FACT_END) != 0;
     due->started_us = s->env->server.now_us(s->env->server.arg);
-    if (s->on_replica) {
+    due->queries = transaction_queries(&s->request);
+    due->binds = s->on_replica && transaction_binds(&s->request, session_tx_modes(s));
+    if (s->response.rerunnable) {
         due->journal = (uint32_t)unit.len;
         buf_put_span(&s->journal, unit);
     }
@@ -314,17 +327,18 @@ static void note_exchange(struct session *s, struct span unit) {
 }
 
 // The unit's messages into `out`, or the unit itself in `*raw` where they need no change; what is due is noted.
-static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
+// `begun`: a BEGIN stands before it.
+static void put_unit(struct session *s, struct span unit, bool begun, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH) {
         put_batch(s, unit, out);
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
-        if (r->kind == REQUEST_QUERY) forget_name(s, span_of("", 0)); // as PostgreSQL does
+        if (r->kind == REQUEST_QUERY) session_forget_unnamed(s);
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
-    if (!s->open) note_exchange(s, unit);
+    if (!s->open) note_exchange(s, unit, begun);
 }
 
 static void send_unit(struct session *s, struct span unit) {
@@ -332,13 +346,13 @@ static void send_unit(struct session *s, struct span unit) {
     struct buf *out = &s->env->wbuf;
     struct span raw = {0};
     buf_clear(out);
-    bool first = s->due == 0 && !s->open;
-    if (first) {
-        response_start(&s->response, s->on_replica);
-        s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
-    }
+    bool first = s->due == 0 && !s->open, begun = session_tx_start(s, out);
+    bool may_sync = s->server->tx_status == PROTO_TX_IDLE || s->tx.phase == TRANSACTION_ON_REPLICA;
+    if (first) s->flush_due = r->flushed && !r->executes && may_sync;
+    session_tx_sending(s);
+    if (first) response_start(&s->response, s->on_replica && session_tx_may_move(s));
     note_facts(s, unit);
-    put_unit(s, unit, out, &raw);
+    put_unit(s, unit, begun, out, &raw);
     s->tail = (uint32_t)r->tail;
     s->tail_discard = false;
     stats_routed(s->env->stats, s->on_replica, s->reason);
@@ -359,7 +373,16 @@ static void answer_lost(struct session *s, struct span unit) {
 
 // Where a unit goes.
 
-enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
+enum place {
+    PLACE_HERE,
+    PLACE_LATER,
+    PLACE_LOCAL,
+    PLACE_CONTROL,
+    PLACE_REFUSED,
+    PLACE_FIND,
+    PLACE_LOST,
+    PLACE_NOWHERE
+};
 
 // It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
 static bool depends_on_answers(const struct request *r) {
@@ -371,7 +394,7 @@ static bool depends_on_answers(const struct request *r) {
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(r)) return PLACE_LATER;
+    if (depends_on_answers(r) || s->tx.ending || session_tx_begin_is_due(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
@@ -433,15 +456,30 @@ static bool sequence_state_is_lost(const struct session *s) {
     s->database->sequence_state = true; // from the next unit that finds a connection on
     // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
     // client must be the only one whose sequences the connection knows.
-    if (!sv) return !(facts & FACT_BEGIN) && !s->session_mode; // its own connection forgets before it is first used
+    if (!sv)
+        return !(facts & FACT_BEGIN) && !s->tx.phase &&
+               !s->session_mode; // its own connection forgets before it is first used
     if (s->claimed && before) return false;
     return sv->sequence_user && sv->sequence_user != s->client.id;
+}
+
+// The transaction's replica would not do as the primary does.
+static enum place place_elsewhere(struct session *s) {
+    bool failed = s->server->tx_status == PROTO_TX_FAILED; // then there is nothing to lose
+    if ((!s->tx.bound || failed) && !s->open) {
+        session_tx_leave(s, false);
+        return PLACE_LATER;
+    }
+    struct fault f;
+    session_tx_refusal(s, &f);
+    session_abandon(s, &f);
+    return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due || s->prelude_due || session_is_reading(s)) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due || s->leaving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
@@ -450,10 +488,13 @@ static enum place place(struct session *s, struct span unit) {
     if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
-    if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
+    if (s->open && s->due && depends_on_answers(&s->request)) return PLACE_LATER;
+    if (s->open) return session_tx_must_leave(s, unit) ? place_elsewhere(s) : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
+    if (session_tx_is_local(s, unit)) return PLACE_CONTROL;
     if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
+        if (session_tx_must_leave(s, unit)) return place_elsewhere(s);
         s->reason = ROUTE_REASON_IN_TRANSACTION;
         return PLACE_HERE;
     }
@@ -488,7 +529,7 @@ static size_t take_copy(struct session *s, struct span unit) {
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
         // What was sent before it is finished first.
-        if (!s->due && !session_is_reading(s) && !s->prelude_due) client_close(&s->client);
+        if (!s->due && !session_is_reading(s) && !s->prelude_due && !s->leaving) client_close(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
@@ -496,6 +537,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     enum place where = place(s, unit);
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
+        s->tx_reason = session_tx_begins(s) ? (uint8_t)session_tx_reason(s, unit) : 0;
         session_find_server(s);
         if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
@@ -505,6 +547,8 @@ static size_t take_unit(struct session *s, struct span unit) {
     s->parked_us = s->stale_us = 0;
     if (where == PLACE_LOCAL)
         answer_local(s, unit);
+    else if (where == PLACE_CONTROL)
+        session_tx_answer(s, unit);
     else if (where == PLACE_REFUSED)
         answer_refusal(s);
     else if (where == PLACE_LOST)

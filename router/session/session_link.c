@@ -90,10 +90,12 @@ static struct route route_unit(struct session *s, uint64_t full) {
     const struct request *r = &s->request;
     enum route_reason form = form_reason(r);
     if (s->pins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
-    if (s->serializable) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
+    bool begins = session_tx_begins(s);
+    if (begins && s->tx_reason) return (struct route){.node = t->primary, .reason = s->tx_reason};
+    if (s->serializable && !begins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
-        .verdict = r->verdict,
+        .verdict = begins ? (struct verdict){.kind = VERDICT_READ, .reason = VERDICT_REASON_READ} : r->verdict,
         .consistency = s->consistency,
         .balance = env->config->balance,
         .preference = s->preference,
@@ -108,7 +110,9 @@ static struct route route_unit(struct session *s, uint64_t full) {
         .near = env->near,
         .rerun = s->again > 0 && !s->again_anywhere,
     };
-    return route(&q, t, &env->balance);
+    struct route to = route(&q, t, &env->balance);
+    if (to.replica && begins) to.reason = ROUTE_REASON_READ_ONLY_TRANSACTION;
+    return to;
 }
 
 // True when the read should wait for a replica that is fresh enough rather than go to the primary now.
@@ -426,7 +430,8 @@ void session_note_read(struct session *s) {
 static void forget_due(struct session *s) {
     if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
-    s->claimed = s->prelude_due = false;
+    s->claimed = s->prelude_due = s->leaving = false;
+    s->tx = (struct transaction){0};
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
@@ -453,6 +458,41 @@ static void let_go(struct session *s, struct server *sv, const struct fault *why
     response_fini(&s->response);
 }
 
+void session_left(struct session *s) {
+    bool again = s->leaving_again;
+    s->leaving = s->leaving_again = false;
+    session_tx_unplace(s, ROUTE_REASON_RERUN);
+    session_unlink(s);
+    if (again)
+        session_run_again(s, false);
+    else
+        session_resume(s);
+}
+
+void session_abandon(struct session *s, const struct fault *why) {
+    let_go(s, s->server, why);
+    forget_due(s);
+    session_tx_lose(s);
+}
+
+// The replica of a transaction that is idle, or leaves it, and has nothing there that it needs.
+static bool needs_no_server(const struct session *s) {
+    if (s->tx.phase != TRANSACTION_ON_REPLICA || s->open || s->tail) return false;
+    return s->leaving || (!s->tx.bound && !s->due && !s->claimed);
+}
+
+static void go_on_without(struct session *s, struct server *sv, const struct fault *f) {
+    bool again = s->leaving_again;
+    if (s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
+    session_tx_unplace(s, s->leaving ? ROUTE_REASON_RERUN : 0);
+    s->leaving = s->leaving_again = false;
+    let_go(s, sv, f);
+    if (again)
+        session_run_again(s, false);
+    else
+        session_settle(s);
+}
+
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
     struct session_env *env = s->env;
     if (sv != s->server && !s->pins) { // kept for later, and nothing on it was the session's
@@ -470,6 +510,11 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);
     env->server.report(env->server.arg, pool_node_name(sv->pool),
                        strncmp(f->sqlstate, "57P", 3) == 0 ? EVIDENCE_SHUTDOWN : EVIDENCE_CLOSED);
+    if (sv == s->server && needs_no_server(s)) {
+        go_on_without(s, sv, &lost);
+        return;
+    }
+    if (rerun) session_tx_unplace(s, 0);
     if (rerun && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
     let_go(s, sv, &lost);
     if (session_is_login(s)) {

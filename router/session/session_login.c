@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "config/users.h"
 #include "router/session/session_parts.h"
+#include "router/wire/frame.h"
 
 // A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
 // random. The pid stays positive, since clients print it as an int.
@@ -65,6 +66,7 @@ static void welcome(struct session *s, struct span parameters) {
     deadline_clear(&s->deadline);
     s->parked_us = 0;
     note_parameters(s, parameters);
+    session_configure(s, NULL);
     make_cancel_key(s);
     session_set_state(s, SESSION_IDLE);
     client_welcome(&s->client, parameters, s->cancel_pid, s->cancel_key);
@@ -73,7 +75,7 @@ static void welcome(struct session *s, struct span parameters) {
 
 static struct span remembered(struct session *s, bool *fresh) {
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg), fresh);
+                        s->env->server.now_us(s->env->server.arg), fresh, &s->login_modes);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -154,24 +156,39 @@ void session_login_retry(struct session *s) {
 static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->env->server.now_us(s->env->server.arg));
+                  s->login_modes, s->env->server.now_us(s->env->server.arg));
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
 }
 
+// The values of the last two rows: the defaults of transactions, by whatever set them.
+static void take_modes(struct session *s) {
+    struct span values[2] = {{0}}, rows = buf_span(&s->login_rows);
+    struct frame frame;
+    for (; rows.len; rows = span_from(rows, frame.total)) {
+        if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) break;
+        struct cursor c = cursor_of(frame.payload);
+        values[0] = values[1];
+        (void)cursor_u16(&c);
+        values[1] = cursor_bytes(&c, cursor_u32(&c));
+    }
+    s->login_modes = session_modes_of(values[0], values[1]);
+    buf_release(&s->login_rows);
+}
+
 void session_login_linked(struct session *s) {
     struct server *sv = s->server;
-    if (sv->settings == s->settings) {
-        login_done(s);
-        return;
-    }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
     settings_change_sql(sv->settings, s->settings, &sql);
+    buf_printf(&sql, "%sSHOW default_transaction_isolation;SHOW default_transaction_read_only",
+               buf_len(&sql) ? ";" : "");
     buf_clear(out);
     request_query(out, buf_span(&sql));
     buf_release(&sql);
     response_start(&s->response, false);
+    buf_release(&s->login_rows);
+    s->response.capture = &s->login_rows;
     pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
     if (!stream_write(&sv->stream, out->data, buf_len(out))) {
         struct fault f;
@@ -193,5 +210,7 @@ void session_login_replied(struct session *s) {
     settings_ref(s->settings);
     settings_unref(sv->settings);
     sv->settings = s->settings;
+    response_start(&s->response, false);
+    take_modes(s);
     login_done(s);
 }

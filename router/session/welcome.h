@@ -8,6 +8,7 @@
 #ifndef PGSTEER_ROUTER_SESSION_WELCOME_H
 #define PGSTEER_ROUTER_SESSION_WELCOME_H
 
+#include "parser/tx_modes.h"
 #include "router/session/settings.h"
 
 enum { WELCOMES_MAX = 1024, WELCOME_FRESH_MS = 60 * 1000 };
@@ -20,10 +21,11 @@ struct welcomes {
 void welcomes_fini(struct welcomes *w);
 // The parameters (name NUL value NUL ...) or an empty span. `*fresh` is false when they are older than
 // WELCOME_FRESH_MS.
+// `*modes`: the defaults of its transactions.
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
-                         uint64_t now_us, bool *fresh);
+                         uint64_t now_us, bool *fresh, struct tx_modes *modes);
 // Remembers; keeps a reference on `settings`.
 void welcome_store(struct welcomes *w, const char *database, const char *user, struct settings *settings,
-                   struct span parameters, uint64_t now_us);
+                   struct span parameters, struct tx_modes modes, uint64_t now_us);
 
 #endif
