@@ -79,7 +79,6 @@ static const struct rule rules[TREE_TYPES] = {
 // no READ ONLY transaction may do is refused on a replica in the same words.
 static const bool apart[TREE_TYPES] = {
     [TREE_OTHER] = true,
-    [TREE_COPY_IN] = true,
     [TREE_COPY_SERVER] = true,
     [TREE_CALL] = true,
     [TREE_PREPARE_TRANSACTION] = true,

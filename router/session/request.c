@@ -112,7 +112,6 @@ static enum request_result scan_execute(struct request *r, struct span payload, 
     if (!msg_execute(payload, &m)) return bad_message(f, "Execute");
     r->executes = r->runs = true;
     if (!r->binds_portal) r->old_portal = true;
-    if (m.max_rows) r->keeps_portal = true;
     return REQUEST_MORE;
 }
 

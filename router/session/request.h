@@ -43,7 +43,8 @@ struct request {
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
     bool binds_portal, parses_unnamed;
-    bool keeps_portal; // a portal of it may be used later: it has a name, or its rows are asked for in parts
+    bool keeps_portal; // a portal of it has a name. An unnamed one ends with the next Query or Bind, whatever is left
+                       // of it
     uint32_t parses;   // named ones
 };
 

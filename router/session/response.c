@@ -5,6 +5,7 @@
 #include "router/session/pipeline.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
+#include "router/wire/reply.h"
 
 enum {
     RESPONSE_WHOLE_MAX = RBUF_SIZE / 2, // a message wanted whole that is longer is passed on in pieces all the same
@@ -155,15 +156,28 @@ static void note_error(struct fault *f, const struct msg_error *e) {
     f->sqlstate[5] = '\0';
 }
 
+// A COPY FROM in a READ ONLY transaction, in the words of the primary: a replica has other ones for this alone.
+static bool put_copy_refusal(const struct msg_error *e, struct buf *out) {
+    struct fault f;
+    if (!span_is(e->sqlstate, "25006") || !span_is(e->message, "cannot execute COPY during recovery"))
+        return false;
+    fault_set(&f, "25006", "cannot execute COPY FROM in a read-only transaction");
+    reply_error(out, false, &f);
+    return true;
+}
+
 // Forwards the error; where it speaks of a statement by our name, the client reads its own.
 static bool forward_error(struct response *x, const struct frame *frame, const struct reply *due) {
+    struct buf *scratch = &x->out->scratch;
+    struct msg_error e;
     struct span message = span_of(frame->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + frame->payload.len);
     bool names = due->kind == REPLY_PARSE || due->kind == REPLY_BIND || due->kind == REPLY_DESCRIBE;
     if (!deliver(x)) return false;
-    if (names && frame->payload.len + PROTO_HEADER_LEN == frame->total) {
-        struct buf *scratch = &x->out->scratch;
+    if (frame->payload.len + PROTO_HEADER_LEN == frame->total) {
         if (buf_len(scratch) && !send_all(x)) return false;
-        if (prep_rename_error(message, due->name, scratch)) message = buf_span(scratch);
+        msg_error(frame->payload, &e);
+        if ((names && prep_rename_error(message, due->name, scratch)) || put_copy_refusal(&e, scratch))
+            message = buf_span(scratch);
     }
     return forward(x, message.ptr, message.len);
 }

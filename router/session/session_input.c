@@ -556,6 +556,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     else if (where == PLACE_HERE)
         send_unit(s, unit);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
+    if (s->state == SESSION_IDLE) session_rest(s);
     return unit.len;
 }
 

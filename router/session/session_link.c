@@ -510,6 +510,12 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);
     env->server.report(env->server.arg, pool_node_name(sv->pool),
                        strncmp(f->sqlstate, "57P", 3) == 0 ? EVIDENCE_SHUTDOWN : EVIDENCE_CLOSED);
+    if (strcmp(f->sqlstate, "25P03") == 0) { // the client was idle in its transaction for too long: it is told
+        let_go(s, sv, &lost);
+        forget_due(s);
+        client_fail(&s->client, STAT_ERROR_IDLE_TIMEOUT, f);
+        return;
+    }
     if (sv == s->server && needs_no_server(s)) {
         go_on_without(s, sv, &lost);
         return;

@@ -186,6 +186,13 @@ static void watch_idleness(struct session *s) {
     deadline_set(s->env->server.deadlines, &s->deadline, limit, on_idle_timeout);
 }
 
+void session_rest(struct session *s) {
+    if (s->env->draining && s->state == SESSION_IDLE && !s->tx.phase)
+        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
+    else
+        watch_idleness(s);
+}
+
 // A replica has refused what it cannot do, in a transaction that it cannot go on with.
 static bool has_failed_on_replica(const struct session *s) {
     const struct server *sv = s->server;
@@ -211,11 +218,8 @@ void session_settle(struct session *s) {
             return;
         }
     }
-    if (s->env->draining && s->state == SESSION_IDLE && !s->tx.phase) {
-        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
-        return;
-    }
-    watch_idleness(s);
+    session_rest(s);
+    if (s->state == SESSION_CLOSED) return;
     hold_server_back(s);
     session_resume(s);
 }

@@ -143,5 +143,7 @@ void session_client_drained(void *owner, struct client *c);
 bool session_send_client(struct session *s, struct span bytes);
 // What follows when answers have come: back to the pool, the next unit, back-pressure.
 void session_settle(struct session *s);
+// Of the above, what follows an answer that needed no server: the end of a drain, the time that the client may idle.
+void session_rest(struct session *s);
 
 #endif

@@ -96,6 +96,11 @@ void session_put_lone(struct session *s, struct span unit, const char *tag, char
     }
 }
 
+// Of a BEGIN: its modes are no reason, for they may be set anew.
+static bool has_primary_hint(const struct verdict *v) {
+    return v->apart && v->modes.access != TX_ACCESS_READ_WRITE && v->modes.isolation != TX_ISOLATION_SERIALIZABLE;
+}
+
 // ... AND CHAIN: another one, just like it. PostgreSQL gives one that has failed its defaults back, but for modes that
 // came by a chain themselves.
 static void chain(struct transaction *tx) {
@@ -113,7 +118,7 @@ void session_tx_answer(struct session *s, struct span unit) {
     case CONTROL_BEGIN:
     case CONTROL_START:
         s->tx = (struct transaction){.phase = TRANSACTION_DEFERRED, .modes = v->modes};
-        if (v->apart) s->tx.reason = ROUTE_REASON_VERDICT + VERDICT_REASON_TRANSACTION;
+        if (has_primary_hint(v)) s->tx.reason = ROUTE_REASON_VERDICT + VERDICT_REASON_TRANSACTION;
         break;
     case CONTROL_MODES: s->tx.modes = tx_modes_over(s->tx.modes, v->modes); break;
     case CONTROL_COMMIT:
@@ -144,6 +149,8 @@ static bool can_carry(struct session *s, struct span unit) {
 static bool fits_replica(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     const struct verdict *v = session_tx_begins(s) && r->leads ? &r->body : &r->verdict;
+    // One with savepoints has more to lose; as long as it can still go to the primary, it does.
+    if ((v->facts & FACT_SAVEPOINT) && !s->tx.bound) return false;
     return r->kind != REQUEST_FUNCTION && transaction_fits_replica(v) && can_carry(s, unit);
 }
 

@@ -14,7 +14,7 @@ void transaction_begin_sql(struct tx_modes modes, struct buf *out) {
 
 bool transaction_fits_replica(const struct verdict *v) {
     // What only the session's own connection has or may keep.
-    const uint32_t never = FACT_SEQUENCE_STATE | FACT_CALL | FACT_COPY_IN | FACT_PREPARE | FACT_EXECUTE;
+    const uint32_t never = FACT_SEQUENCE_STATE | FACT_CALL | FACT_PREPARE | FACT_EXECUTE;
     bool refused = v->kind == VERDICT_WRITE; // whatever it would leave behind: no READ ONLY transaction may do it
     if (v->apart || (v->facts & never) || (pins_caused(v->facts) && !refused)) return false;
     bool lone_end = v->control == CONTROL_COMMIT || v->control == CONTROL_ROLLBACK;
