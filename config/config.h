@@ -97,8 +97,9 @@ struct config {
     // pooling
     enum pool_mode pool_mode;
     int64_t default_pool_size, min_pool_size, reserve_pool_size, reserve_pool_timeout;
+    int64_t max_replication_connections;
     int64_t query_wait_timeout;
-    int64_t client_idle_timeout, idle_transaction_timeout;
+    int64_t client_idle_timeout, idle_transaction_timeout, pin_idle_timeout;
     int64_t max_prepared_statements;        // per server connection
     int64_t max_client_prepared_statements; // per client
     int64_t max_exchange_size; // bytes gathered until Sync before an exchange goes to the primary as a stream

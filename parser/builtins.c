@@ -32,6 +32,10 @@ static const struct builtin judged[] = {
 #undef FUNC
 };
 
+// Functions of extensions that come with PostgreSQL and leave in their session what nobody can ask for: a connection to
+// another server, which whoever comes next could use.
+static const char *const extension_functions[] = {"dblink_connect", "dblink_connect_u"};
+
 // Sorted. Views and tables of pg_catalog and of the extensions that come with PostgreSQL; pg_stat_... is in no list.
 static const char *const primary_relations[] = {
     "pg_available_extension_versions",
@@ -80,6 +84,8 @@ static bool in_pg_catalog(struct span schema) { return schema.len == 0 || span_i
 struct builtin builtin_function(struct span schema, struct span name) {
     const struct builtin harmless = {BUILTIN_HARMLESS, 0}, unknown = {BUILTIN_UNKNOWN, 0};
     if (name.len == 0) return unknown;
+    if (find(extension_functions, countof(extension_functions), name) >= 0)
+        return (struct builtin){BUILTIN_WRITE, FACT_LEAVES_STATE};
     if (span_is(schema, "information_schema"))
         return find(schema_functions, countof(schema_functions), name) >= 0 ? harmless : unknown;
     if (!in_pg_catalog(schema)) return unknown;

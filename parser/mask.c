@@ -10,8 +10,6 @@
 // there, without comments.
 #include "parser/mask.h"
 
-#include <strings.h>
-
 #include "parser/lex.h"
 
 // What stands for a literal. Control characters never stand for themselves: outside quotes the grammar has none.
@@ -52,10 +50,18 @@ static const uint8_t *before_spaces(const struct masker *m, const uint8_t *o) {
 
 static uint8_t last_byte(const struct masker *m) { return m->o > m->start ? m->o[-1] : ' '; }
 
+// Whether the bytes from `p` on are the word, given in lower case, in upper or lower case. Most often they are not, and
+// the first byte says so.
+static inline bool is_word(const uint8_t *p, const char *word, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if ((p[i] | 0x20) != word[i] && p[i] != word[i]) return false;
+    return true;
+}
+
 // Whether the output up to `o` ends in this word, upper or lower case, not in the tail of a longer one.
-static bool ends_in(const struct masker *m, const uint8_t *o, const char *word) {
+static inline bool ends_in(const struct masker *m, const uint8_t *o, const char *word) {
     size_t len = strlen(word);
-    if ((size_t)(o - m->start) < len || strncasecmp((const char *)o - len, word, len) != 0) return false;
+    if ((size_t)(o - m->start) < len || !is_word(o - len, word, len)) return false;
     return o - len == m->start || !lex_is(o[-(ptrdiff_t)len - 1], LEX_IDENT);
 }
 
@@ -276,13 +282,16 @@ static bool mask_stop(struct masker *m) {
 
 // Whether the masked form begins with a statement in which literals are only values.
 static bool begins_well(const struct masker *m) {
-    static const char *const words[] = {"select", "insert", "update", "delete", "with", "values", "merge", "table"};
+    static const struct {
+        char text[8];
+        size_t len;
+    } words[] = {{"select", 6}, {"insert", 6}, {"update", 6}, {"delete", 6},
+                 {"with", 4},   {"values", 6}, {"merge", 5},  {"table", 5}};
     const uint8_t *p = m->start;
     while (p < m->o && (*p == '(' || *p == ' ')) p++;
-    const uint8_t *word_end = lex_skip(p, m->o, LEX_IDENT);
-    size_t len = (size_t)(word_end - p);
+    size_t len = (size_t)(lex_skip(p, m->o, LEX_IDENT) - p);
     for (size_t i = 0; i < countof(words); i++)
-        if (strlen(words[i]) == len && strncasecmp((const char *)p, words[i], len) == 0) return true;
+        if (words[i].len == len && is_word(p, words[i].text, len)) return true;
     return false;
 }
 

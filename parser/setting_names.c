@@ -23,7 +23,10 @@ static void add_name(struct setting_names *n, struct span name, bool local) {
     lower[name.len] = '\0';
     for (size_t i = 0; i < countof(transaction); i++)
         if (strcmp(lower, transaction[i]) == 0) return;
-    if (strcmp(lower, "seed") == 0) n->unknown = true; // its value cannot be read
+    if (strcmp(lower, "seed") == 0) { // its value cannot be read
+        n->unknown = true;
+        return;
+    }
     struct buf *to = local ? &n->local : &n->names;
     // SET SESSION AUTHORIZATION ends a SET ROLE.
     if (strcmp(lower, "session_authorization") == 0) buf_put_cstr(to, "role");
@@ -36,7 +39,7 @@ static void on_name(void *arg, struct span name, bool local) { add_name(arg, nam
 static void on_set_config(struct setting_names *n, const struct tree_event *e) {
     struct span name;
     bool local = tree_arg_is_true(e, 2, "is_local");
-    if (!tree_arg_text(e, 0, "setting_name", &name))
+    if (span_is(e->name, "setseed") || !tree_arg_text(e, 0, "setting_name", &name))
         n->unknown = true;
     else
         add_name(n, name, local);

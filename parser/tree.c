@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: ISC
 //
-// parser/tree.c: the only user of libpg_query.
+// parser/tree.c: the only caller of libpg_query.
 //
-// The parser hands its tree over as protobuf; unpacked, each message carries the description of its fields, so one walk
-// covers every type of node there is and a type added by a later grammar is walked without a line here. Only the few
-// nodes that say something about routing have a function, found by the message's descriptor.
+// The parser hands its tree over as packed protobuf, which is walked as it lies: a third of what making objects of it
+// would cost. Each message has a description of its fields, so one walk covers every type of node there is and a type
+// added by a later grammar is walked without a line here. Only the few nodes that say something about routing have a
+// function, found by the message's description.
 //
-// Stack: the parser takes about 400 bytes per level of nesting, unpacking 1 KiB, the walk 200. Two things keep that
-// below the 64 MiB that callers have: lex_chains() refuses what nests without parentheses (`1+1+1...`, whose cost is
-// also quadratic), and the grammar's own stack of 10,000 entries refuses the rest.
+// Stack: the parser and the packing take about 400 bytes per level of nesting, the walk 300. Two things keep that below
+// the 64 MiB that callers have: lex_chains() refuses what nests without parentheses (`1+1+1...`, whose cost is also
+// quadratic), and the grammar's own stack of 10,000 entries refuses the rest.
 #include "parser/tree.h"
 
 #include <pg_query.h>
-#include <pg_query/pg_query.pb-c.h>
 
 #include "base/mem.h"
 #include "parser/builtins.h"
 #include "parser/lex.h"
+#include "parser/packed.h"
 #include "parser/tree_type.h"
 
 enum {
@@ -25,8 +26,10 @@ enum {
 };
 
 struct tree {
-    PgQuery__ParseResult *result;
+    PgQueryProtobufParseResult parsed;
     unsigned hints;
+    size_t count;
+    struct packed statements[]; // Nodes in what has been parsed
 };
 
 struct walker {
@@ -36,21 +39,18 @@ struct walker {
 
 // Comments
 
-static bool is_comment(const PgQuery__ScanToken *t) {
-    return t->token == PG_QUERY__TOKEN__SQL_COMMENT || t->token == PG_QUERY__TOKEN__C_COMMENT;
-}
-
-// Puts spaces in place of the comments of `text`, and answers their hints.
-static unsigned blank_comments(char *text, size_t len, const PgQuery__ScanResult *tokens) {
-    unsigned hints = 0;
-    for (size_t i = 0; i < tokens->n_tokens; i++) {
-        const PgQuery__ScanToken *t = tokens->tokens[i];
-        if (!is_comment(t) || t->start < 0 || t->end < t->start || (size_t)t->end > len) continue;
-        size_t comment_len = (size_t)(t->end - t->start);
-        hints |= lex_hint(span_of(text + t->start, comment_len));
-        memset(text + t->start, ' ', comment_len);
-    }
-    return hints;
+// Puts spaces in place of the token of `text` if it is a comment, and answers its hint.
+static unsigned blank_comment(char *text, size_t len, struct packed token) {
+    struct packed t = token;
+    int64_t type = packed_number(t, PACKED_FIELD(ScanToken, token));
+    if (type != PG_QUERY__TOKEN__SQL_COMMENT && type != PG_QUERY__TOKEN__C_COMMENT) return 0;
+    int64_t start = packed_number(t, PACKED_FIELD(ScanToken, start)),
+            end = packed_number(t, PACKED_FIELD(ScanToken, end));
+    if (start < 0 || end < start || (uint64_t)end > len) return 0;
+    size_t comment_len = (size_t)(end - start);
+    unsigned hint = lex_hint(span_of(text + start, comment_len));
+    memset(text + start, ' ', comment_len);
+    return hint;
 }
 
 // libpg_query's grammar sees comments as tokens of their own, and fails on those that stand where it looks ahead, as in
@@ -59,25 +59,43 @@ static unsigned blank_comments(char *text, size_t len, const PgQuery__ScanResult
 static bool remove_comments(char *text, size_t len, unsigned *hints) {
     if (!strstr(text, "--") && !strstr(text, "/*")) return true;
     PgQueryScanResult scanned = pg_query_scan(text);
-    PgQuery__ScanResult *tokens = NULL;
-    if (!scanned.error)
-        tokens = pg_query__scan_result__unpack(NULL, scanned.pbuf.len, (const uint8_t *)scanned.pbuf.data);
+    bool ok = !scanned.error;
+    if (ok) {
+        struct packed tokens =
+            packed_of(&pg_query__scan_result__descriptor, span_of(scanned.pbuf.data, scanned.pbuf.len));
+        struct packed_field f;
+        while (packed_find(&tokens, PACKED_FIELD(ScanResult, tokens), &f))
+            *hints |= blank_comment(text, len, packed_message(&f));
+        ok = !tokens.wrong;
+    }
     pg_query_free_scan_result(scanned);
-    if (!tokens) return false;
-    *hints = blank_comments(text, len, tokens);
-    pg_query__scan_result__free_unpacked(tokens, NULL);
-    return true;
+    return ok;
 }
 
 // Parsing
 
-static PgQuery__ParseResult *parse(const char *text) {
+static struct packed result_of(const PgQueryProtobufParseResult *parsed) {
+    return packed_of(&pg_query__parse_result__descriptor, span_of(parsed->parse_tree.data, parsed->parse_tree.len));
+}
+
+// NULL when the grammar does not know it.
+static struct tree *parse(const char *text) {
     PgQueryProtobufParseResult parsed = pg_query_parse_protobuf(text);
-    PgQuery__ParseResult *result = NULL;
-    if (!parsed.error)
-        result = pg_query__parse_result__unpack(NULL, parsed.parse_tree.len, (const uint8_t *)parsed.parse_tree.data);
-    pg_query_free_protobuf_parse_result(parsed);
-    return result;
+    struct packed_field f;
+    size_t count = 0;
+    struct packed result = result_of(&parsed);
+    while (!parsed.error && packed_find(&result, PACKED_FIELD(ParseResult, stmts), &f)) count++;
+    if (parsed.error || result.wrong) {
+        pg_query_free_protobuf_parse_result(parsed);
+        return NULL;
+    }
+    struct tree *t = mem_alloc(sizeof *t + count * sizeof t->statements[0]);
+    t->parsed = parsed;
+    t->count = count;
+    result = result_of(&parsed);
+    for (size_t i = 0; packed_find(&result, PACKED_FIELD(ParseResult, stmts), &f); i++)
+        t->statements[i] = packed_sub(packed_message(&f), PACKED_FIELD(RawStmt, stmt));
+    return t;
 }
 
 enum tree_status tree_parse(struct span sql, struct tree **out) {
@@ -86,155 +104,171 @@ enum tree_status tree_parse(struct span sql, struct tree **out) {
     if (lex_chains(sql, MAX_CHAIN)) return TREE_TOO_DEEP;
     char *text = mem_strndup((const char *)sql.ptr, sql.len);
     unsigned hints = 0;
-    PgQuery__ParseResult *result = NULL;
-    if (remove_comments(text, sql.len, &hints)) result = parse(text);
+    struct tree *t = remove_comments(text, sql.len, &hints) ? parse(text) : NULL;
     mem_free(text);
-    if (!result) return TREE_SYNTAX;
-    *out = mem_new(struct tree);
-    **out = (struct tree){.result = result, .hints = hints};
+    if (!t) return TREE_SYNTAX;
+    t->hints = hints;
+    *out = t;
     return TREE_OK;
 }
 
 void tree_free(struct tree *t) {
     if (!t) return;
-    pg_query__parse_result__free_unpacked(t->result, NULL);
+    pg_query_free_protobuf_parse_result(t->parsed);
     mem_free(t);
 }
 
-size_t tree_count(const struct tree *t) { return t->result->n_stmts; }
+size_t tree_count(const struct tree *t) { return t->count; }
 
 unsigned tree_hints(const struct tree *t) { return t->hints; }
 
 struct tree_statement tree_statement(const struct tree *t, size_t at) {
-    return tree_type(t->result->stmts[at]->stmt);
+    return tree_type(t->statements[at]);
 }
 
 bool tree_set_names(const struct tree *t, size_t at, void (*visit)(void *arg, struct span name, bool local),
                     void *arg) {
-    const PgQuery__Node *n = t->result->stmts[at]->stmt;
-    return n && n->node_case == PG_QUERY__NODE__NODE_VARIABLE_SET_STMT &&
-           tree_type_set_names(n->variable_set_stmt, visit, arg);
+    struct packed set;
+    return packed_node_is(t->statements[at], PG_QUERY__NODE__NODE_VARIABLE_SET_STMT, &set) &&
+           tree_type_set_names(set, visit, arg);
 }
 
 // Names
 
-static struct span text_of(const char *s) { return s ? span_str(s) : span_of("", 0); }
-
-static struct span string_of(const PgQuery__Node *n) {
-    return n && n->node_case == PG_QUERY__NODE__NODE_STRING ? text_of(n->string->sval) : text_of(NULL);
-}
-
-// The last two parts of a qualified name.
-static void name_of(PgQuery__Node *const *parts, size_t count, struct tree_event *e) {
-    e->name = count > 0 ? string_of(parts[count - 1]) : text_of(NULL);
-    e->schema = count > 1 ? string_of(parts[count - 2]) : text_of(NULL);
-}
-
 static void report(const struct walker *w, struct tree_event e) {
-    if (!e.schema.ptr) e.schema = text_of(NULL);
-    if (!e.name.ptr) e.name = text_of(NULL);
+    if (!e.schema.ptr) e.schema = span_of("", 0);
+    if (!e.name.ptr) e.name = span_of("", 0);
     w->visit(w->arg, &e);
 }
 
-static void report_named(const struct walker *w, enum tree_event_type type, PgQuery__Node *const *parts, size_t count) {
+static struct span string_of(const struct packed_field *node) {
+    struct packed string;
+    return packed_node_is(packed_message(node), PG_QUERY__NODE__NODE_STRING, &string)
+               ? packed_text(string, PACKED_FIELD(String, sval))
+               : span_of("", 0);
+}
+
+// The next part of a qualified name, of which the last two stay.
+static void add_part(struct tree_event *e, const struct packed_field *part) {
+    e->schema = e->name;
+    e->name = string_of(part);
+}
+
+static void report_named(const struct walker *w, enum tree_event_type type, struct packed m, size_t field) {
     struct tree_event e = {.type = type};
-    name_of(parts, count, &e);
+    struct packed_field f;
+    while (packed_find(&m, field, &f)) add_part(&e, &f);
     if (e.name.len > 0) report(w, e);
 }
 
-static void report_relation(const struct walker *w, enum tree_event_type type, const PgQuery__RangeVar *r) {
-    if (r) report(w, (struct tree_event){.type = type, .schema = text_of(r->schemaname), .name = text_of(r->relname)});
+static void report_relation(const struct walker *w, enum tree_event_type type, struct packed range) {
+    report(w, (struct tree_event){.type = type,
+                                  .schema = packed_text(range, PACKED_FIELD(RangeVar, schemaname)),
+                                  .name = packed_text(range, PACKED_FIELD(RangeVar, relname))});
+}
+
+static void report_field(const struct walker *w, struct span name) {
+    if (name.len > 0) report(w, (struct tree_event){.type = TREE_SAW_FIELD, .name = name, .n_args = 1});
 }
 
 // Nodes
 
-static void on_call(const struct walker *w, const void *node) {
-    const PgQuery__FuncCall *c = node;
-    struct tree_event e = {.type = TREE_SAW_CALL, .node = c};
-    name_of(c->funcname, c->n_funcname, &e);
+static void on_call(const struct walker *w, struct packed call) {
+    struct tree_event e = {.type = TREE_SAW_CALL, .call = span_of(call.p, (size_t)(call.end - call.p))};
+    int sorted = 0;
+    bool within_group = false;
+    for (struct packed_field f; packed_next(&call, &f);) {
+        switch (f.of->offset) {
+        case PACKED_FIELD(FuncCall, funcname): add_part(&e, &f); break;
+        case PACKED_FIELD(FuncCall, args): e.n_args++; break;
+        case PACKED_FIELD(FuncCall, agg_order): sorted++; break;
+        case PACKED_FIELD(FuncCall, agg_within_group): within_group = f.number != 0; break;
+        default: break;
+        }
+    }
     // The sorted arguments of WITHIN GROUP are arguments; the ORDER BY of an ordinary aggregate is none.
-    e.n_args = (int)(c->n_args + (c->agg_within_group ? c->n_agg_order : 0));
+    if (within_group) e.n_args += sorted;
     report(w, e);
 }
 
 // The last part of a.b may be a function of a: `nextval` in SELECT (s).nextval.
-static void on_column(const struct walker *w, const void *node) {
-    const PgQuery__ColumnRef *c = node;
-    if (c->n_fields < 2) return;
-    struct span field = string_of(c->fields[c->n_fields - 1]);
-    if (field.len > 0) report(w, (struct tree_event){.type = TREE_SAW_FIELD, .name = field, .n_args = 1});
-}
-
-static void on_indirection(const struct walker *w, const void *node) {
-    const PgQuery__AIndirection *a = node;
-    for (size_t i = 0; i < a->n_indirection; i++) {
-        struct span field = string_of(a->indirection[i]);
-        if (field.len > 0) report(w, (struct tree_event){.type = TREE_SAW_FIELD, .name = field, .n_args = 1});
+static void on_column(const struct walker *w, struct packed column) {
+    struct packed_field f, last;
+    size_t count = 0;
+    while (packed_find(&column, PACKED_FIELD(ColumnRef, fields), &f)) {
+        last = f;
+        count++;
     }
+    if (count >= 2) report_field(w, string_of(&last));
 }
 
-static void on_expression(const struct walker *w, const void *node) {
-    const PgQuery__AExpr *a = node;
+static void on_indirection(const struct walker *w, struct packed indirection) {
+    struct packed_field f;
+    while (packed_find(&indirection, PACKED_FIELD(AIndirection, indirection), &f)) report_field(w, string_of(&f));
+}
+
+static void on_expression(const struct walker *w, struct packed expr) {
     // The name of a BETWEEN is no operator; it stands for >= and <=.
-    if (a->kind >= PG_QUERY__A__EXPR__KIND__AEXPR_BETWEEN) return;
-    report_named(w, TREE_SAW_OPERATOR, a->name, a->n_name);
+    if (packed_number(expr, PACKED_FIELD(AExpr, kind)) >= PG_QUERY__A__EXPR__KIND__AEXPR_BETWEEN) return;
+    report_named(w, TREE_SAW_OPERATOR, expr, PACKED_FIELD(AExpr, name));
 }
 
-static void on_sublink(const struct walker *w, const void *node) {
-    const PgQuery__SubLink *s = node;
-    report_named(w, TREE_SAW_OPERATOR, s->oper_name, s->n_oper_name);
+static void on_sublink(const struct walker *w, struct packed link) {
+    report_named(w, TREE_SAW_OPERATOR, link, PACKED_FIELD(SubLink, oper_name));
 }
 
-static void on_sort(const struct walker *w, const void *node) {
-    const PgQuery__SortBy *s = node;
-    report_named(w, TREE_SAW_OPERATOR, s->use_op, s->n_use_op);
+static void on_sort(const struct walker *w, struct packed sort) {
+    report_named(w, TREE_SAW_OPERATOR, sort, PACKED_FIELD(SortBy, use_op));
 }
 
-static void on_sample(const struct walker *w, const void *node) {
-    const PgQuery__RangeTableSample *s = node;
-    report_named(w, TREE_SAW_SAMPLE, s->method, s->n_method);
+static void on_sample(const struct walker *w, struct packed sample) {
+    report_named(w, TREE_SAW_SAMPLE, sample, PACKED_FIELD(RangeTableSample, method));
 }
 
-static void on_relation(const struct walker *w, const void *node) {
-    const PgQuery__RangeVar *r = node;
-    report_relation(w, TREE_SAW_RELATION, r);
-    if (r->relpersistence && r->relpersistence[0] == 't') report(w, (struct tree_event){.type = TREE_SAW_TEMP});
+static void on_relation(const struct walker *w, struct packed range) {
+    report_relation(w, TREE_SAW_RELATION, range);
+    struct span persistence = packed_text(range, PACKED_FIELD(RangeVar, relpersistence));
+    if (persistence.len > 0 && persistence.ptr[0] == 't') report(w, (struct tree_event){.type = TREE_SAW_TEMP});
 }
 
-static void on_insert(const struct walker *w, const void *node) {
-    report_relation(w, TREE_SAW_CHANGE, ((const PgQuery__InsertStmt *)node)->relation);
+static void report_change(const struct walker *w, struct packed stmt, size_t field) {
+    struct packed_field f;
+    if (packed_find(&stmt, field, &f)) report_relation(w, TREE_SAW_CHANGE, packed_message(&f));
 }
-static void on_update(const struct walker *w, const void *node) {
-    report_relation(w, TREE_SAW_CHANGE, ((const PgQuery__UpdateStmt *)node)->relation);
+
+static void on_insert(const struct walker *w, struct packed stmt) {
+    report_change(w, stmt, PACKED_FIELD(InsertStmt, relation));
 }
-static void on_delete(const struct walker *w, const void *node) {
-    report_relation(w, TREE_SAW_CHANGE, ((const PgQuery__DeleteStmt *)node)->relation);
+static void on_update(const struct walker *w, struct packed stmt) {
+    report_change(w, stmt, PACKED_FIELD(UpdateStmt, relation));
 }
-static void on_merge(const struct walker *w, const void *node) {
-    report_relation(w, TREE_SAW_CHANGE, ((const PgQuery__MergeStmt *)node)->relation);
+static void on_delete(const struct walker *w, struct packed stmt) {
+    report_change(w, stmt, PACKED_FIELD(DeleteStmt, relation));
 }
-static void on_lock(const struct walker *w, const void *node) {
+static void on_merge(const struct walker *w, struct packed stmt) {
+    report_change(w, stmt, PACKED_FIELD(MergeStmt, relation));
+}
+static void on_lock(const struct walker *w, struct packed node) {
     (void)node;
     report(w, (struct tree_event){.type = TREE_SAW_ROW_LOCK});
 }
-static void on_into(const struct walker *w, const void *node) {
+static void on_into(const struct walker *w, struct packed node) {
     (void)node;
     report(w, (struct tree_event){.type = TREE_SAW_INTO});
 }
-static void on_execute(const struct walker *w, const void *node) {
+static void on_execute(const struct walker *w, struct packed node) {
     (void)node;
     report(w, (struct tree_event){.type = TREE_SAW_EXECUTE});
 }
 
-static void on_value_function(const struct walker *w, const void *node) {
-    const PgQuery__SQLValueFunction *f = node;
-    if (f->op < PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_ROLE)
+static void on_value_function(const struct walker *w, struct packed m) {
+    if (packed_number(m, PACKED_FIELD(SQLValueFunction, op)) < PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_ROLE)
         report(w, (struct tree_event){.type = TREE_SAW_TIME});
 }
 
 static const struct {
     const ProtobufCMessageDescriptor *of;
-    void (*handle)(const struct walker *w, const void *node);
+    void (*handle)(const struct walker *w, struct packed m);
 } handlers[] = {
     {&pg_query__column_ref__descriptor, on_column},
     {&pg_query__func_call__descriptor, on_call},
@@ -256,89 +290,81 @@ static const struct {
 
 // The walk
 
-static bool walk(const struct walker *w, const ProtobufCMessage *m, unsigned depth);
+static enum tree_status walk(const struct walker *w, struct packed m, unsigned depth);
 
-static bool walk_field(const struct walker *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
-                       unsigned depth) {
-    const char *at = (const char *)m + f->offset;
-    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-        if (f->type != PROTOBUF_C_TYPE_MESSAGE) return true;
-        size_t count = *(const size_t *)(const void *)((const char *)m + f->quantifier_offset);
-        ProtobufCMessage *const *messages = *(ProtobufCMessage *const *const *)(const void *)at;
-        for (size_t i = 0; i < count; i++)
-            if (!walk(w, messages[i], depth)) return false;
-        return true;
-    }
-    if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
-        const ProtobufCMessage *one = *(ProtobufCMessage *const *)(const void *)at;
-        return !one || walk(w, one, depth);
-    }
+static enum tree_status walk_field(const struct walker *w, const struct packed_field *f, unsigned depth) {
+    if (f->of->type == PROTOBUF_C_TYPE_MESSAGE) return walk(w, packed_message(f), depth);
     // Schemas are named in a dozen fields and lists; wherever the name of a temporary one stands, it is meant.
-    if (f->type == PROTOBUF_C_TYPE_STRING && builtin_schema_is_temp(text_of(*(char *const *)(const void *)at)))
+    if (f->of->type == PROTOBUF_C_TYPE_STRING && builtin_schema_is_temp(f->bytes))
         report(w, (struct tree_event){.type = TREE_SAW_TEMP});
-    return true;
+    return TREE_OK;
 }
 
-// False when it is nested too deeply.
-static bool walk(const struct walker *w, const ProtobufCMessage *m, unsigned depth) {
-    if (depth >= MAX_DEPTH) return false;
-    if (m->descriptor == &pg_query__node__descriptor) {
-        const PgQuery__Node *n = (const PgQuery__Node *)m;
-        if (n->node_case == PG_QUERY__NODE__NODE__NOT_SET) return true;
-        m = (const ProtobufCMessage *)n->select_stmt; // any member: they are pointers in one union
-    }
+static enum tree_status walk(const struct walker *w, struct packed m, unsigned depth) {
+    if (depth == MAX_DEPTH) return TREE_TOO_DEEP;
     // Literals stay unseen.
-    if (m->descriptor == &pg_query__a__const__descriptor) return true;
+    if (m.of == &pg_query__a__const__descriptor) return TREE_OK;
     for (size_t i = 0; i < countof(handlers); i++)
-        if (handlers[i].of == m->descriptor) handlers[i].handle(w, m);
-    for (unsigned i = 0; i < m->descriptor->n_fields; i++)
-        if (!walk_field(w, m, &m->descriptor->fields[i], depth + 1)) return false;
-    return true;
+        if (handlers[i].of == m.of) handlers[i].handle(w, m);
+    struct packed_field f;
+    while (packed_next(&m, &f)) {
+        enum tree_status status = walk_field(w, &f, depth + 1);
+        if (status != TREE_OK) return status;
+    }
+    return m.wrong ? TREE_SYNTAX : TREE_OK;
 }
 
 enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *arg, const struct tree_event *e),
                            void *arg) {
     const struct walker w = {visit, arg};
-    return walk(&w, &t->result->stmts[at]->base, 0) ? TREE_OK : TREE_TOO_DEEP;
+    return walk(&w, t->statements[at], 0);
 }
 
 // Arguments
 
-// NULL when it is not given.
-static const PgQuery__Node *arg_of(const struct tree_event *e, int at, const char *name) {
-    const PgQuery__FuncCall *c = e->node;
-    for (size_t i = 0; i < c->n_args; i++) {
-        const PgQuery__Node *arg = c->args[i];
-        if (arg->node_case == PG_QUERY__NODE__NODE_NAMED_ARG_EXPR) {
-            if (span_is(text_of(arg->named_arg_expr->name), name)) return arg->named_arg_expr->arg;
-        } else if (i == (size_t)at) {
-            return arg;
-        }
+// Steps over one argument: its value, and the name it is given by, empty when there is none.
+static bool next_arg(struct packed *call, struct packed *value, struct span *name) {
+    struct packed_field f;
+    struct packed named;
+    if (!packed_find(call, PACKED_FIELD(FuncCall, args), &f)) return false;
+    *value = packed_message(&f);
+    *name = span_of("", 0);
+    if (packed_node_is(*value, PG_QUERY__NODE__NODE_NAMED_ARG_EXPR, &named)) {
+        *value = packed_sub(named, PACKED_FIELD(NamedArgExpr, arg));
+        *name = packed_text(named, PACKED_FIELD(NamedArgExpr, name));
     }
-    return NULL;
-}
-
-bool tree_arg_is_true(const struct tree_event *e, int at, const char *name) {
-    const PgQuery__Node *arg = arg_of(e, at, name);
-    return arg && arg->node_case == PG_QUERY__NODE__NODE_A_CONST &&
-           arg->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL && arg->a_const->boolval->boolval;
-}
-
-bool tree_arg_text(const struct tree_event *e, int at, const char *name, struct span *out) {
-    const PgQuery__Node *arg = arg_of(e, at, name);
-    if (!arg || arg->node_case != PG_QUERY__NODE__NODE_A_CONST ||
-        arg->a_const->val_case != PG_QUERY__A__CONST__VAL_SVAL)
-        return false;
-    *out = text_of(arg->a_const->sval->sval);
     return true;
 }
 
+static struct packed call_of(const struct tree_event *e) {
+    return packed_of(&pg_query__func_call__descriptor, e->call);
+}
+
+// False when it is not given.
+static bool arg_of(const struct tree_event *e, int at, const char *name, struct packed *out) {
+    struct packed call = call_of(e);
+    struct span given;
+    for (int i = 0; next_arg(&call, out, &given); i++)
+        if (given.len > 0 ? span_is(given, name) : i == at) return true;
+    return false;
+}
+
+bool tree_arg_is_true(const struct tree_event *e, int at, const char *name) {
+    struct packed arg;
+    struct packed_field value;
+    return arg_of(e, at, name, &arg) && packed_const(arg, &value) && value.of->id == PG_QUERY__A__CONST__VAL_BOOLVAL &&
+           packed_number(packed_message(&value), PACKED_FIELD(Boolean, boolval)) != 0;
+}
+
+bool tree_arg_text(const struct tree_event *e, int at, const char *name, struct span *out) {
+    struct packed arg;
+    return arg_of(e, at, name, &arg) && packed_const_text(arg, out);
+}
+
 bool tree_args_name_temp(const struct tree_event *e) {
-    const PgQuery__FuncCall *c = e->node;
-    for (size_t i = 0; i < c->n_args; i++) {
-        const PgQuery__Node *arg = c->args[i];
-        if (arg->node_case == PG_QUERY__NODE__NODE_NAMED_ARG_EXPR) arg = arg->named_arg_expr->arg;
+    struct packed call = call_of(e), arg;
+    struct span name;
+    while (next_arg(&call, &arg, &name))
         if (tree_const_names_temp(arg)) return true;
-    }
     return false;
 }

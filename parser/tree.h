@@ -49,7 +49,8 @@ enum tree_type {
     TREE_DEALLOCATE_ALL,
     TREE_DECLARE,
     TREE_DECLARE_HOLD,
-    TREE_CURSOR, // FETCH, MOVE, CLOSE
+    TREE_CURSOR, // FETCH, MOVE
+    TREE_CLOSE,
     TREE_LISTEN,
     TREE_UNLISTEN,
     TREE_NOTIFY,
@@ -87,12 +88,12 @@ struct tree_event {
     enum tree_event_type type;
     struct span schema, name; // empty when there is none; good while the tree is
     int n_args;
-    const void *node; // for tree_arg_is_true
+    struct span call; // for tree_arg_...
 };
 
 enum tree_status {
     TREE_OK,
-    TREE_SYNTAX,  // the grammar does not know it
+    TREE_SYNTAX,  // the grammar does not know it, or its tree cannot be read
     TREE_TOO_DEEP // nested too deeply to be looked at
 };
 
@@ -105,7 +106,8 @@ size_t tree_count(const struct tree *t);
 // The hints in the text's comments: enum lex_hint, OR-ed.
 unsigned tree_hints(const struct tree *t);
 struct tree_statement tree_statement(const struct tree *t, size_t at);
-// Reports the events of one statement in the order of the grammar's fields. TREE_TOO_DEEP stops half-way.
+// Reports the events of one statement in the order of the grammar's fields. Anything but TREE_OK has
+// stopped half-way.
 enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *arg, const struct tree_event *e),
                            void *arg);
 

@@ -7,8 +7,6 @@
 
 #include <strings.h>
 
-#include "base/base.h"
-
 #define NODE(name) PG_QUERY__NODE__NODE_##name
 
 // What is in neither this table nor tree_type() is TREE_OTHER.
@@ -25,7 +23,7 @@ static const uint8_t plain_types[] = {
     [NODE(CONSTRAINTS_SET_STMT)] = TREE_SET_LOCAL,
     [NODE(EXECUTE_STMT)] = TREE_EXECUTE,
     [NODE(FETCH_STMT)] = TREE_CURSOR,
-    [NODE(CLOSE_PORTAL_STMT)] = TREE_CURSOR,
+    [NODE(CLOSE_PORTAL_STMT)] = TREE_CLOSE,
     [NODE(LISTEN_STMT)] = TREE_LISTEN,
     [NODE(UNLISTEN_STMT)] = TREE_UNLISTEN,
     [NODE(NOTIFY_STMT)] = TREE_NOTIFY,
@@ -117,45 +115,63 @@ static const uint8_t plain_types[] = {
     [NODE(ALTER_STATS_STMT)] = TREE_DDL,
 };
 
-// A protobuf string is never NULL; one that was not given is empty.
-static bool is_named(const char *s, const char *name) { return span_is(span_str(s), name); }
+// Steps over one option (DefElem) of those in `field`, and on over what is none.
+static bool next_option(struct packed *m, size_t field, struct span *name, struct packed *value) {
+    struct packed_field f;
+    struct packed option;
+    while (packed_find(m, field, &f)) {
+        if (!packed_node_is(packed_message(&f), NODE(DEF_ELEM), &option)) continue;
+        *name = packed_text(option, PACKED_FIELD(DefElem, defname));
+        *value = packed_sub(option, PACKED_FIELD(DefElem, arg));
+        return true;
+    }
+    return false;
+}
 
-static enum tx_isolation isolation_of(const PgQuery__AConst *value) {
+static bool is_number(struct packed node) {
+    struct packed_field f;
+    return packed_const(node, &f) && f.of->id == PG_QUERY__A__CONST__VAL_IVAL &&
+           packed_number(packed_message(&f), PACKED_FIELD(Integer, ival)) != 0;
+}
+
+static bool is_string(struct packed node, const char *text) {
+    struct span s;
+    return packed_const_text(node, &s) && span_is(s, text);
+}
+
+static enum tx_isolation isolation_of(struct packed value) {
     static const char *const names[] = {"read uncommitted", "read committed", "repeatable read", "serializable"};
-    if (value->val_case != PG_QUERY__A__CONST__VAL_SVAL) return TX_ISOLATION_NONE;
     for (size_t i = 0; i < countof(names); i++)
-        if (is_named(value->sval->sval, names[i])) return (enum tx_isolation)(TX_ISOLATION_READ_UNCOMMITTED + i);
+        if (is_string(value, names[i])) return (enum tx_isolation)(TX_ISOLATION_READ_UNCOMMITTED + i);
     return TX_ISOLATION_NONE;
 }
 
-static bool is_on(const PgQuery__AConst *value) {
-    return value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
-}
-
 // Of a mode that is given twice the last word counts.
-static struct tx_modes modes_of(PgQuery__Node *const *options, size_t count) {
+static struct tx_modes modes_of(struct packed s, size_t field) {
     struct tx_modes m = {0};
-    for (size_t i = 0; i < count; i++) {
-        if (options[i]->node_case != NODE(DEF_ELEM)) continue;
-        const PgQuery__DefElem *option = options[i]->def_elem;
-        if (!option->arg || option->arg->node_case != NODE(A_CONST)) continue;
-        const PgQuery__AConst *value = option->arg->a_const;
-        if (is_named(option->defname, "transaction_isolation"))
+    struct span name;
+    struct packed value;
+    while (next_option(&s, field, &name, &value)) {
+        if (span_is(name, "transaction_isolation"))
             m.isolation = isolation_of(value);
-        else if (is_named(option->defname, "transaction_read_only"))
-            m.access = is_on(value) ? TX_ACCESS_READ_ONLY : TX_ACCESS_READ_WRITE;
-        else if (is_named(option->defname, "transaction_deferrable"))
-            m.deferrable = is_on(value) ? TX_DEFERRABLE_ON : TX_DEFERRABLE_OFF;
+        else if (span_is(name, "transaction_read_only"))
+            m.access = is_number(value) ? TX_ACCESS_READ_ONLY : TX_ACCESS_READ_WRITE;
+        else if (span_is(name, "transaction_deferrable"))
+            m.deferrable = is_number(value) ? TX_DEFERRABLE_ON : TX_DEFERRABLE_OFF;
     }
     return m;
 }
 
-static enum tree_type transaction_type(const PgQuery__TransactionStmt *s) {
-    switch (s->kind) {
+static enum tree_type end_type(struct packed s, enum tree_type plain, enum tree_type chain) {
+    return packed_number(s, PACKED_FIELD(TransactionStmt, chain)) ? chain : plain;
+}
+
+static enum tree_type transaction_type(struct packed s) {
+    switch ((PgQuery__TransactionStmtKind)packed_number(s, PACKED_FIELD(TransactionStmt, kind))) {
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN: return TREE_BEGIN;
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return TREE_START;
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT: return s->chain ? TREE_COMMIT_CHAIN : TREE_COMMIT;
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return s->chain ? TREE_ROLLBACK_CHAIN : TREE_ROLLBACK;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT: return end_type(s, TREE_COMMIT, TREE_COMMIT_CHAIN);
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return end_type(s, TREE_ROLLBACK, TREE_ROLLBACK_CHAIN);
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO: return TREE_SAVEPOINT;
@@ -168,9 +184,9 @@ static enum tree_type transaction_type(const PgQuery__TransactionStmt *s) {
     return TREE_OTHER;
 }
 
-bool tree_const_names_temp(const PgQuery__Node *n) {
-    return n && n->node_case == NODE(A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-           strstr(n->a_const->sval->sval, "pg_temp");
+bool tree_const_names_temp(struct packed node) {
+    struct span s;
+    return packed_const_text(node, &s) && memmem(s.ptr, s.len, "pg_temp", strlen("pg_temp"));
 }
 
 bool tree_setting_is_of_transaction(struct span name) {
@@ -178,104 +194,121 @@ bool tree_setting_is_of_transaction(struct span name) {
     return name.len >= strlen(prefix) && strncasecmp((const char *)name.ptr, prefix, strlen(prefix)) == 0;
 }
 
-static struct tree_statement set_type(const PgQuery__VariableSetStmt *s) {
+static struct tree_statement set_type(struct packed s) {
+    struct span name = packed_text(s, PACKED_FIELD(VariableSetStmt, name));
     struct tree_statement t = {.type = TREE_SET, .executes = true};
-    for (size_t i = 0; i < s->n_args; i++) t.names_temp |= tree_const_names_temp(s->args[i]);
-    if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET)
+    int64_t kind = packed_number(s, PACKED_FIELD(VariableSetStmt, kind));
+    struct packed values = s;
+    struct packed_field f;
+    while (packed_find(&values, PACKED_FIELD(VariableSetStmt, args), &f))
+        t.names_temp |= tree_const_names_temp(packed_message(&f));
+    if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET)
         t.type = TREE_RESET;
-    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL)
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL)
         t.type = TREE_RESET_ALL;
-    else if (s->is_local)
+    else if (packed_number(s, PACKED_FIELD(VariableSetStmt, is_local)))
         t.type = TREE_SET_LOCAL;
-    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && is_named(s->name, "TRANSACTION"))
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && span_is(name, "TRANSACTION"))
         t.type = TREE_SET_TRANSACTION;
-    else if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && !is_named(s->name, "SESSION CHARACTERISTICS"))
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && !span_is(name, "SESSION CHARACTERISTICS"))
         t.type = TREE_SET_SNAPSHOT;
-    if (t.type == TREE_SET_TRANSACTION) t.modes = modes_of(s->args, s->n_args);
-    t.of_server = tree_setting_is_of_transaction(span_str(s->name));
+    if (t.type == TREE_SET_TRANSACTION) t.modes = modes_of(s, PACKED_FIELD(VariableSetStmt, args));
+    t.of_server = tree_setting_is_of_transaction(name);
     return t;
 }
 
 // SET SESSION CHARACTERISTICS AS TRANSACTION sets a default for each of its modes.
-static void visit_characteristics(const PgQuery__VariableSetStmt *s,
-                                  void (*visit)(void *arg, struct span name, bool local), void *arg) {
+static void visit_characteristics(struct packed s, void (*visit)(void *arg, struct span name, bool local), void *arg) {
     static const char *const names[] = {"default_transaction_isolation", "default_transaction_read_only",
                                         "default_transaction_deferrable"};
-    for (size_t i = 0; i < s->n_args; i++) {
-        if (s->args[i]->node_case != NODE(DEF_ELEM)) continue;
+    struct span name;
+    struct packed value;
+    while (next_option(&s, PACKED_FIELD(VariableSetStmt, args), &name, &value))
         for (size_t k = 0; k < countof(names); k++)
-            if (is_named(s->args[i]->def_elem->defname, names[k] + strlen("default_")))
-                visit(arg, span_str(names[k]), false);
-    }
+            if (span_is(name, names[k] + strlen("default_"))) visit(arg, span_str(names[k]), false);
 }
 
-bool tree_type_set_names(const PgQuery__VariableSetStmt *s, void (*visit)(void *arg, struct span name, bool local),
-                         void *arg) {
-    if (s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) return false;
-    if (s->kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI)
-        visit(arg, span_str(s->name), s->is_local);
-    else if (set_type(s).type == TREE_SET)
-        visit_characteristics(s, visit, arg);
-    return s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET || s->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
+bool tree_type_set_names(struct packed set, void (*visit)(void *arg, struct span name, bool local), void *arg) {
+    int64_t kind = packed_number(set, PACKED_FIELD(VariableSetStmt, kind));
+    if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) return false;
+    if (kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI)
+        visit(arg, packed_text(set, PACKED_FIELD(VariableSetStmt, name)),
+              packed_number(set, PACKED_FIELD(VariableSetStmt, is_local)) != 0);
+    else if (set_type(set).type == TREE_SET)
+        visit_characteristics(set, visit, arg);
+    return kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET || kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
 }
 
-static enum tree_type copy_type(const PgQuery__CopyStmt *s) {
-    if (s->is_program || s->filename[0]) return TREE_COPY_SERVER;
-    return s->is_from ? TREE_COPY_IN : TREE_COPY_OUT;
+static enum tree_type copy_type(struct packed s) {
+    if (packed_number(s, PACKED_FIELD(CopyStmt, is_program)) ||
+        packed_text(s, PACKED_FIELD(CopyStmt, filename)).len > 0)
+        return TREE_COPY_SERVER;
+    return packed_number(s, PACKED_FIELD(CopyStmt, is_from)) ? TREE_COPY_IN : TREE_COPY_OUT;
 }
 
-static enum tree_type declare_type(const PgQuery__DeclareCursorStmt *s) {
-    const int cursor_opt_hold = 0x0020; // parsenodes.h
-    return s->options & cursor_opt_hold ? TREE_DECLARE_HOLD : TREE_DECLARE;
+static enum tree_type declare_type(struct packed s) {
+    const int64_t cursor_opt_hold = 0x0020; // parsenodes.h
+    return packed_number(s, PACKED_FIELD(DeclareCursorStmt, options)) & cursor_opt_hold ? TREE_DECLARE_HOLD
+                                                                                        : TREE_DECLARE;
 }
 
-static bool has_option(PgQuery__Node *const *options, size_t count, const char *name) {
-    for (size_t i = 0; i < count; i++)
-        if (options[i]->node_case == NODE(DEF_ELEM) && is_named(options[i]->def_elem->defname, name)) return true;
+static bool explain_executes(struct packed s) {
+    struct span name;
+    struct packed value;
+    // Whatever value ANALYZE is given: (ANALYZE off) costs a fact too many, and no more.
+    while (next_option(&s, PACKED_FIELD(ExplainStmt, options), &name, &value))
+        if (span_is(name, "analyze")) return true;
     return false;
 }
 
-static struct tree_statement holding(enum tree_type type, const PgQuery__Node *held) {
-    return (struct tree_statement){.type = type, .inner = tree_type(held).type, .executes = true};
+static bool shows_server(struct span name) {
+    static const char *const names[] = {"in_hot_standby", "all"};
+    for (size_t i = 0; i < countof(names); i++)
+        if (name.len == strlen(names[i]) && strncasecmp((const char *)name.ptr, names[i], name.len) == 0) return true;
+    return false;
 }
 
-struct tree_statement tree_type(const PgQuery__Node *n) {
+static struct tree_statement holding(enum tree_type type, struct packed s, size_t field) {
+    return (struct tree_statement){.type = type, .inner = tree_type(packed_sub(s, field)).type, .executes = true};
+}
+
+struct tree_statement tree_type(struct packed node) {
     struct tree_statement t = {.type = TREE_OTHER, .executes = true};
-    if (!n) return t;
-#define IS(node) (n->node_case == NODE(node))
-    if (IS(EXPLAIN_STMT)) {
-        t = holding(TREE_EXPLAIN, n->explain_stmt->query);
-        // Whatever value ANALYZE is given: (ANALYZE off) costs a fact too many, and no more.
-        t.executes = has_option(n->explain_stmt->options, n->explain_stmt->n_options, "analyze");
-    } else if (IS(COPY_STMT)) {
-        t = holding(copy_type(n->copy_stmt), n->copy_stmt->query);
-    } else if (IS(CREATE_TABLE_AS_STMT)) {
-        t = holding(TREE_CREATE_AS, n->create_table_as_stmt->query);
-    } else if (IS(PREPARE_STMT)) {
-        t = holding(TREE_PREPARE, n->prepare_stmt->query);
-    } else if (IS(DECLARE_CURSOR_STMT)) {
-        t = holding(declare_type(n->declare_cursor_stmt), n->declare_cursor_stmt->query);
-    } else if (IS(VARIABLE_SET_STMT)) {
-        t = set_type(n->variable_set_stmt);
-    } else if (IS(TRANSACTION_STMT)) {
-        t.type = transaction_type(n->transaction_stmt);
-        t.modes = modes_of(n->transaction_stmt->options, n->transaction_stmt->n_options);
-    } else if (IS(VARIABLE_SHOW_STMT)) {
+    struct packed s;
+    unsigned type = packed_node(node, &s);
+    switch (type) {
+    case NODE(EXPLAIN_STMT):
+        t = holding(TREE_EXPLAIN, s, PACKED_FIELD(ExplainStmt, query));
+        t.executes = explain_executes(s);
+        break;
+    case NODE(COPY_STMT): t = holding(copy_type(s), s, PACKED_FIELD(CopyStmt, query)); break;
+    case NODE(CREATE_TABLE_AS_STMT): t = holding(TREE_CREATE_AS, s, PACKED_FIELD(CreateTableAsStmt, query)); break;
+    case NODE(PREPARE_STMT): t = holding(TREE_PREPARE, s, PACKED_FIELD(PrepareStmt, query)); break;
+    case NODE(DECLARE_CURSOR_STMT): t = holding(declare_type(s), s, PACKED_FIELD(DeclareCursorStmt, query)); break;
+    case NODE(VARIABLE_SET_STMT): t = set_type(s); break;
+    case NODE(TRANSACTION_STMT):
+        t.type = transaction_type(s);
+        t.modes = modes_of(s, PACKED_FIELD(TransactionStmt, options));
+        break;
+    case NODE(VARIABLE_SHOW_STMT):
         t.type = TREE_SHOW;
-        t.of_server = strcasecmp(n->variable_show_stmt->name, "in_hot_standby") == 0 ||
-                      strcasecmp(n->variable_show_stmt->name, "all") == 0;
-    } else if (IS(LOCK_STMT)) {
-        const int access_share = 1; // lockdefs.h: what any SELECT takes
+        t.of_server = shows_server(packed_text(s, PACKED_FIELD(VariableShowStmt, name)));
+        break;
+    case NODE(LOCK_STMT):
         t.type = TREE_LOCK;
-        t.of_server = n->lock_stmt->mode != access_share;
-    } else if (IS(DISCARD_STMT)) {
-        bool all = n->discard_stmt->target == PG_QUERY__DISCARD_MODE__DISCARD_ALL;
-        t.type = all ? TREE_DISCARD_ALL : TREE_DISCARD;
-    } else if (IS(DEALLOCATE_STMT)) {
-        t.type = n->deallocate_stmt->name[0] ? TREE_DEALLOCATE : TREE_DEALLOCATE_ALL;
-    } else if ((size_t)n->node_case < countof(plain_types)) {
-        t.type = plain_types[n->node_case];
+        t.of_server = packed_number(s, PACKED_FIELD(LockStmt, mode)) != 1; // AccessShareLock, as any SELECT takes it
+        break;
+    case NODE(DISCARD_STMT):
+        t.type = packed_number(s, PACKED_FIELD(DiscardStmt, target)) == PG_QUERY__DISCARD_MODE__DISCARD_ALL
+                     ? TREE_DISCARD_ALL
+                     : TREE_DISCARD;
+        break;
+    case NODE(DEALLOCATE_STMT):
+        t.type = packed_text(s, PACKED_FIELD(DeallocateStmt, name)).len > 0 ? TREE_DEALLOCATE : TREE_DEALLOCATE_ALL;
+        break;
+    default:
+        if (type < countof(plain_types)) t.type = plain_types[type];
+        break;
     }
-#undef IS
     return t;
 }

@@ -4,16 +4,14 @@
 #ifndef PGSTEER_PARSER_TREE_TYPE_H
 #define PGSTEER_PARSER_TREE_TYPE_H
 
-#include <pg_query/pg_query.pb-c.h>
-
+#include "parser/packed.h"
 #include "parser/tree.h"
 
-// `n` is the node of a whole statement; NULL is TREE_OTHER.
-struct tree_statement tree_type(const PgQuery__Node *n);
-// See tree_set_names.
-bool tree_type_set_names(const PgQuery__VariableSetStmt *s, void (*visit)(void *arg, struct span name, bool local),
-                         void *arg);
+// `node` is the Node of a whole statement; an empty one is TREE_OTHER.
+struct tree_statement tree_type(struct packed node);
+// `set` is a VariableSetStmt. See tree_set_names.
+bool tree_type_set_names(struct packed set, void (*visit)(void *arg, struct span name, bool local), void *arg);
 // Whether it is a string constant that contains pg_temp.
-bool tree_const_names_temp(const PgQuery__Node *n);
+bool tree_const_names_temp(struct packed node);
 
 #endif

@@ -36,7 +36,7 @@ static const struct {
     {FACT_TEMP, "temp"},
     {FACT_LISTEN, "listen"},
     {FACT_UNLISTEN, "unlisten"},
-    {FACT_NOTIFY, "notify"},
+    {FACT_LEAVES_STATE, "leaves_state"},
     {FACT_HOLD_CURSOR, "hold_cursor"},
     {FACT_CURSOR, "cursor"},
     {FACT_ADVISORY_LOCK, "advisory_lock"},
@@ -53,6 +53,7 @@ static const struct {
     {FACT_SEQUENCE_STATE, "sequence_state"},
     {FACT_CALL, "call"},
     {FACT_SHOW, "show"},
+    {FACT_CLOSE, "close"},
 };
 
 const char *verdict_kind_str(enum verdict_kind k) { return (size_t)k < countof(kind_names) ? kind_names[k] : "?"; }

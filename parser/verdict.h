@@ -82,9 +82,9 @@ enum verdict_fact {
     FACT_TEMP = 1u << 9,        // makes or names a temporary object, or anything of pg_temp
     FACT_LISTEN = 1u << 10,
     FACT_UNLISTEN = 1u << 11,
-    FACT_NOTIFY = 1u << 12,
+    FACT_LEAVES_STATE = 1u << 12,    // calls a function that leaves in its session what nobody can ask for
     FACT_HOLD_CURSOR = 1u << 13,     // DECLARE ... WITH HOLD
-    FACT_CURSOR = 1u << 14,          // DECLARE, FETCH, MOVE, CLOSE
+    FACT_CURSOR = 1u << 14,          // DECLARE, FETCH, MOVE
     FACT_ADVISORY_LOCK = 1u << 15,   // takes a session-level advisory lock
     FACT_ADVISORY_UNLOCK = 1u << 16, // releases one, or all
     FACT_PREPARE = 1u << 17,         // SQL PREPARE
@@ -99,6 +99,7 @@ enum verdict_fact {
     FACT_SEQUENCE_STATE = 1u << 26, // currval, lastval: wants the session's own connection
     FACT_CALL = 1u << 27,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 28,           // SHOW, current_setting: reads session settings
+    FACT_CLOSE = 1u << 29,          // CLOSE of a cursor, or of all
 };
 
 // What a text says that is a lone statement about its transaction. COMMIT and ROLLBACK with FACT_BEGIN: ... AND CHAIN.

@@ -15,6 +15,7 @@
 #include "health/health.h"
 #include "router/admin/http.h"
 #include "router/process.h"
+#include "router/session/pins.h"
 #include "router/session/route.h"
 #include "router/worker.h"
 
@@ -311,6 +312,7 @@ static bool start(struct runtime *r, size_t n_workers, struct fault *f) {
                                        .started = http_started,
                                        .draining = http_draining,
                                        .route_reason_str = route_reason_str,
+                                       .pin_str = pin_str,
                                        .arg = r};
     if (uv_loop_init(&r->loop) || mailbox_init(&r->mailbox, &r->loop, r) || !start_signals(r))
         return fault_set(f, "53000", "the control loop could not be made");

@@ -19,6 +19,14 @@ static void cells_merge(stat_cell *to, const stat_cell *from, size_t n) {
     for (size_t i = 0; i < n; i++) stat_cell_add(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
 }
 
+static void gauges_merge(atomic_llong *to, const atomic_llong *from, size_t n) {
+    for (size_t g = 0; g < n; g++) {
+        long long sum =
+            atomic_load_explicit(&to[g], memory_order_relaxed) + atomic_load_explicit(&from[g], memory_order_relaxed);
+        atomic_store_explicit(&to[g], sum, memory_order_relaxed);
+    }
+}
+
 void stats_merge(struct stats *to, const struct stats *from) {
     cells_merge(to->counters, from->counters, STAT_COUNTERS_COUNT);
     cells_merge(to->errors, from->errors, STAT_ERRORS_COUNT);
@@ -28,9 +36,7 @@ void stats_merge(struct stats *to, const struct stats *from) {
         cells_merge(to->histograms[h].buckets, from->histograms[h].buckets, STAT_BUCKETS);
         cells_merge(&to->histograms[h].sum_us, &from->histograms[h].sum_us, 1);
     }
-    for (size_t g = 0; g < STAT_GAUGES_COUNT; g++) {
-        long long sum = atomic_load_explicit(&to->gauges[g], memory_order_relaxed) +
-                        atomic_load_explicit(&from->gauges[g], memory_order_relaxed);
-        atomic_store_explicit(&to->gauges[g], sum, memory_order_relaxed);
-    }
+    cells_merge(to->pins, from->pins, STAT_PINS_MAX);
+    gauges_merge(to->gauges, from->gauges, STAT_GAUGES_COUNT);
+    gauges_merge(to->pinned, from->pinned, STAT_PINS_MAX);
 }

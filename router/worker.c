@@ -310,12 +310,14 @@ static void init_env(struct worker *w) {
     ilist_init(&e->sessions);
     ilist_init(&e->parked);
     ilist_init(&e->waiting);
+    ilist_init(&e->relays);
     e->watch_database = on_watch_database;
     e->refresh_database = on_refresh_database;
     e->session_closed = session_closed;
     e->retry_soon = on_retry_soon;
     e->last_write_us = &w->shared->last_write_us;
     e->schema_epoch = &w->shared->schema_epoch;
+    e->replication = &w->shared->replication;
     e->arg = w;
     e->pools = pools_new(&e->server, w->shared->quota);
     pools_set_topology(e->pools, e->topology);

@@ -15,6 +15,7 @@
 #include "router/net/listen.h"
 #include "router/net/tls.h"
 #include "router/session/quota.h"
+#include "router/session/replication_counts.h"
 #include "router/session/user_count.h"
 #include "router/stats.h"
 
@@ -27,6 +28,7 @@ struct worker_shared {
     atomic_ullong last_write_us; // when the last write of any client was acknowledged; for consistency = global
     atomic_ullong next_id;       // of clients
     atomic_bool draining;
+    struct replication_counts replication;
     struct quota *quota;
     struct user_counts *users;
     struct listen_set *listeners;

@@ -99,6 +99,14 @@ def cluster(shared_cluster):
     shared_cluster.heal()
 
 
+@pytest.fixture(autouse=True)
+def quiet(request):
+    """What a test leaves at work on the shared cluster would disturb others: it is the test that fails."""
+    yield  # the first to be set up is the last to end: clients and routers are gone
+    if "cluster" in request.fixturenames and not request.config.getoption("--direct"):
+        request.getfixturevalue("shared_cluster").wait_quiet()
+
+
 @pytest.fixture
 def new_cluster(workspace):
     """new_cluster(replicas=2): a cluster for this test alone."""

@@ -36,12 +36,13 @@ import pki
 BINDIR = os.environ.get("PGSTEER_PG_BINDIR", "/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"
 DATABASE = "app"
-# name: (password, options). `app` and `other` are two ordinary users; `monitor` watches; the rest differ in how
-# PostgreSQL lets them in: see HBA.
+# name: (password, options). `app` and `other` are two ordinary users; `monitor` watches; `replicator` may replicate;
+# the rest differ in how PostgreSQL lets them in: see HBA.
 USERS = {
     "app": ("app-password", ""),
     "other": ("other-password", ""),
     "monitor": ("monitor-password", "in role pg_monitor"),
+    "replicator": ("replicator-password", "replication"),
     "trusted": ("unused", ""),
     "md5user": ("md5-password", ""),
     "cleartext": ("cleartext-password", ""),
@@ -50,6 +51,7 @@ HBA = """\
 local   all          all                        trust
 local   replication  all                        trust
 host    all          trusted    127.0.0.1/32    trust
+host    replication  replicator 127.0.0.1/32    scram-sha-256
 host    all          md5user    127.0.0.1/32    md5
 host    all          cleartext  127.0.0.1/32    password
 host    all          all        127.0.0.1/32    scram-sha-256
@@ -60,7 +62,7 @@ unix_socket_permissions = 0700
 max_connections = 200
 max_wal_senders = 10
 max_replication_slots = 10
-wal_level = replica
+wal_level = logical
 hot_standby = on
 shared_buffers = 64MB
 fsync = off
@@ -530,6 +532,18 @@ class Cluster:
         for node in self.replicas:
             wait_until(lambda: node.value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), timeout,
                        f"{node.name} to replay up to {lsn}")
+
+    def at_work(self):
+        """The clients' statements and transactions under way on any server: (server, pid, state, text)."""
+        query = ("select pid, state, query from pg_stat_activity where backend_type = 'client backend' "
+                 "and state <> 'idle' and pid <> pg_backend_pid()")
+        return [(node.name, *row) for node in self.nodes for row in node.sql(query)]
+
+    def wait_quiet(self, timeout=15):
+        """Waits until nothing is at work: what was left behind would hold up replay, or whoever comes next."""
+        with contextlib.suppress(ClusterError):
+            return wait_until(lambda: not self.at_work(), timeout)
+        raise ClusterError(f"still at work after {timeout:g} s: {self.at_work()}")
 
     def heal(self):
         """Ends every fault that was made, as far as that can be done without making a replica anew."""

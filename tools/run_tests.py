@@ -6,6 +6,7 @@ Every part leaves a JUnit file; a part that could not be built or leaves none co
 """
 import argparse
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,11 @@ import time
 import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PARTS = ["unit", "wire", "integration", "conformance"]
+PARTS = ["unit", "wire", "integration", "conformance", "instructions"]
+
+# Instructions per transaction that no change may reach without a word: half as many again as there were on an x86-64 of
+# 2024, since the library's functions differ from one processor to the next.
+INSTRUCTIONS_MAX = {"simple": 9500, "extended": 13500, "prepared": 14500, "tpcb": 48000, "connect": 175000}
 
 
 class Results:
@@ -106,6 +111,28 @@ def real(results, folder, part, args, extra):
         pytest(results, folder, part, "debug", args, ["-m", "memory or speed"])
 
 
+def instructions(results, folder):
+    """What a transaction costs the program, as tools/bench --instructions counts it. It does not depend on the machine's load,
+    so that a gross regression shows at once."""
+    if not build("release", results):
+        return
+    step("Instructions per transaction (release)")
+    run("/usr/bin/python3", "-B", "-m", "bench_lib", "--instructions", "--peers", "pgsteer", "--output", folder,
+        env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "tools")}, stdout=subprocess.DEVNULL)
+    try:
+        with open(os.path.join(folder, "instructions.json"), encoding="utf-8") as f:
+            counts = {name: found["instructions"] for name, found in json.load(f)["peers"]["pgsteer"].items()}
+    except (OSError, ValueError, KeyError):
+        return results.fail("instructions did not run to its end")
+    for name, limit in INSTRUCTIONS_MAX.items():
+        count = counts.get(name, float("inf"))
+        print(f"{name:10} {count:10,.0f}   of at most {limit:,}", flush=True)
+        if count > limit:
+            results.fail(f"instructions: {name}")
+        else:
+            results.passed += 1
+
+
 def fuzz(results, seconds):
     if not build("fuzz", results):
         return
@@ -139,6 +166,8 @@ def main():
                 unit(results, folder, extra)
             elif part == "fuzz":
                 fuzz(results, extra[0] if extra else "10")
+            elif part == "instructions":
+                instructions(results, folder)
             else:
                 real(results, folder, part, args, extra)
     finally:

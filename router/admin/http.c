@@ -162,8 +162,12 @@ static struct endpoint_answer answer(struct http *h, const struct endpoint_reque
     if (!endpoint_is_metrics(r->path)) return endpoint_respond(&view, r);
     struct stats sum = {0};
     s->gather(s->arg, &sum);
-    view.metrics =
-        &(struct prom_input){&sum, view.topology, view.draining, procstat_sample(h->process), s->route_reason_str};
+    view.metrics = &(struct prom_input){.stats = &sum,
+                                        .topology = view.topology,
+                                        .draining = view.draining,
+                                        .process = procstat_sample(h->process),
+                                        .route_reason_str = s->route_reason_str,
+                                        .pin_str = s->pin_str};
     return endpoint_respond(&view, r);
 }
 

@@ -27,6 +27,7 @@ struct http_source {
     bool (*started)(void *arg);                       // clients are accepted
     bool (*draining)(void *arg);                      // the router is shutting down
     const char *(*route_reason_str)(unsigned reason); // NULL past the last reason
+    const char *(*pin_str)(unsigned pin);             // NULL past the last pin
     void *arg;
 };
 

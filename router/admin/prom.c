@@ -136,6 +136,18 @@ static void write_routed(struct buf *out, const struct metric *m, const struct p
     }
 }
 
+static void write_pins(struct buf *out, const struct metric *m, const struct prom_input *in) {
+    const char *name;
+    for (unsigned pin = 0; (name = in->pin_str(pin)); pin++)
+        put_int_labelled(out, m, "reason", name, cell(&in->stats->pins[pin]));
+}
+
+static void write_pinned(struct buf *out, const struct metric *m, const struct prom_input *in) {
+    const char *name;
+    for (unsigned pin = 0; (name = in->pin_str(pin)); pin++)
+        put_int_labelled(out, m, "reason", name, atomic_load_explicit(&in->stats->pinned[pin], memory_order_relaxed));
+}
+
 // The lines of one histogram, with one label more when `key` is not NULL.
 static void put_histogram(struct buf *out, const struct metric *m, const struct prom_input *in, enum stat_histogram h,
                           const char *key, const char *value) {
@@ -300,6 +312,10 @@ static const struct metric metrics[] = {
      "query_type: `read` `write`", write_query_duration, 0},
     {"pgsteer_routed_total", "counter", "Routing decisions by where a statement went and why",
      "target: `primary` `replica`; reason: the routing rule that decided", write_routed, 0},
+    {"pgsteer_pins", "gauge", "Clients tied to their primary connection now, by what ties them; one may have several",
+     "reason: the kind of session state, see sessions.md", write_pinned, 0},
+    {"pgsteer_pins_total", "counter", "How often a client was tied to its primary connection, by what tied it",
+     "reason: the kind of session state, see sessions.md", write_pins, 0},
 #define X(id, name, help) {name, "counter", help, "", write_counter, STAT_##id},
     STAT_COUNTERS(X)
 #undef X

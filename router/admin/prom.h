@@ -29,6 +29,7 @@ struct prom_input {
     struct procstat_sample process;
     // The name of a routing reason; NULL past the last one.
     const char *(*route_reason_str)(unsigned reason);
+    const char *(*pin_str)(unsigned pin); // likewise
 };
 
 // Appends every metric to `out`, which becomes `failed` when it has no room.

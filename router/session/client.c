@@ -280,7 +280,6 @@ static void on_closed(struct stream *s) {
     mem_free(c->user);
     mem_free(c->database);
     c->user = c->database = NULL;
-    explicit_bzero(&c->keys, sizeof c->keys);
     config_unref(c->config);
     c->config = NULL;
     c->freed(c);

@@ -19,6 +19,7 @@
 #include "router/auth/scram.h"
 #include "router/net/deadline.h"
 #include "router/net/stream.h"
+#include "router/session/login_request.h"
 #include "router/stats.h"
 #include "router/wire/reply.h"
 
@@ -57,7 +58,8 @@ enum client_state {
 struct client_ops {
     // Authenticated; database and user are known, the start-up parameters are in client->startup. The session answers
     // with client_welcome or client_fail, now or later. Whether the database is offered is for the session to judge.
-    void (*authenticated)(void *owner, struct client *c);
+    // `keys`: what a SCRAM login with a verifier has taught us, if it was one; good for this call only.
+    void (*authenticated)(void *owner, struct client *c, const struct scram_keys *keys);
     // Bytes of messages: answers how many were taken (whole or partial messages as the session likes); the rest is kept
     // and offered again with more behind it, or by client_resume_input. May close the client (then the answer is
     // ignored). The bytes may stand in env->rbuf.
@@ -79,8 +81,8 @@ struct client {
     // The settings of the start-up packet: name NUL value NUL ..., those of `options` (-c x=y) first, as PostgreSQL
     // applies them; a name may come twice, and the last one counts. Released after WELCOME.
     struct buf startup;
-    struct scram_keys keys; // learnt at a SCRAM login with a verifier
-    bool is_local;          // a Unix socket or a loopback address
+    enum replication replication;
+    bool is_local; // a Unix socket or a loopback address
     bool is_unix;
     // owned by the session
     void *owner;

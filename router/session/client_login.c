@@ -33,17 +33,17 @@ static void took(struct client *c, uint32_t n) {
 
 // ---- authentication
 
-static void authenticated(struct client *c) {
+static void authenticated(struct client *c, const struct scram_keys *keys) {
     client_set_state(c, CLIENT_WELCOME);
     scram_server_free(c->scram);
     c->scram = NULL;
     c->owned = true;
-    c->ops->authenticated(c->owner, c);
+    c->ops->authenticated(c->owner, c, keys);
 }
 
 static void start_trust(struct client *c) {
     if (c->is_local) {
-        authenticated(c);
+        authenticated(c, &(struct scram_keys){.set = false});
         return;
     }
     client_refuse(c, STAT_ERROR_AUTH, "28000", "auth_type = trust is for local connections only; user \"%s\" is remote",
@@ -78,7 +78,8 @@ static bool read_mechanism(struct span *data, struct fault *fault) {
 }
 
 // One message into the exchange; the answer's data is appended to `answer`. `done`: the proof was right.
-static bool sasl_step(struct client *c, struct span data, struct buf *answer, bool *done, struct fault *fault) {
+static bool sasl_step(struct client *c, struct span data, struct buf *answer, struct scram_keys *keys, bool *done,
+                      struct fault *fault) {
     *done = false;
     if (c->sasl_due == SASL_MECHANISM) {
         if (!read_mechanism(&data, fault)) return false;
@@ -89,7 +90,7 @@ static bool sasl_step(struct client *c, struct span data, struct buf *answer, bo
         c->sasl_due = SASL_CLIENT_FINAL;
         return scram_server_first(c->scram, data, answer, fault);
     }
-    *done = scram_server_final(c->scram, data, answer, &c->keys, fault);
+    *done = scram_server_final(c->scram, data, answer, keys, fault);
     return *done;
 }
 
@@ -100,16 +101,18 @@ static enum stat_error reason_of(const struct fault *f) {
 
 static void take_sasl(struct client *c, const struct frame *frame) {
     struct buf answer = buf_make(LOGIN_REPLY_MAX), b = buf_make(LOGIN_REPLY_MAX);
+    struct scram_keys keys = {.set = false};
     struct fault f;
     bool done;
-    if (sasl_step(c, frame->payload, &answer, &done, &f)) {
+    if (sasl_step(c, frame->payload, &answer, &keys, &done, &f)) {
         reply_auth(&b, done ? PROTO_AUTH_SASL_FINAL : PROTO_AUTH_SASL_CONTINUE, buf_span(&answer));
         b.failed |= answer.failed;
         took(c, frame->total);
-        if (send_reply(c, &b) && done) authenticated(c);
+        if (send_reply(c, &b) && done) authenticated(c, &keys);
     } else {
         client_fail(c, reason_of(&f), &f);
     }
+    explicit_bzero(&keys, sizeof keys);
     buf_release(&answer);
 }
 
@@ -176,6 +179,7 @@ static void take_startup(struct client *c, const struct startup *packet) {
     c->user = mem_strdup(r.user);
     c->database = mem_strdup(r.database);
     c->startup = r.settings;
+    c->replication = r.replication;
     r.settings = buf_make(0);
     log_prefix_add(&c->log, "db", "%s", c->database);
     log_prefix_add(&c->log, "user", "%s", c->user);

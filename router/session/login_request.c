@@ -20,16 +20,38 @@ static void put_string(struct buf *b, struct span s) {
     buf_put_u8(b, 0);
 }
 
-// PostgreSQL's parse_bool for "no": any beginning of these words that could be no other.
-static bool is_no(struct span value) {
+// PostgreSQL's parse_bool: any beginning of these words that could be no other. False when it is none.
+static bool read_bool(struct span value, bool *yes) {
     static const struct {
         const char *word;
         size_t least;
-    } words[] = {{"false", 1}, {"no", 1}, {"off", 2}, {"0", 1}};
-    for (size_t i = 0; i < countof(words); i++)
-        if (value.len >= words[i].least && value.len <= strlen(words[i].word) &&
-            strncasecmp((const char *)value.ptr, words[i].word, value.len) == 0)
-            return true;
+        bool yes;
+    } words[] = {{"false", 1, false}, {"no", 1, false}, {"off", 2, false}, {"0", 1, false},
+                 {"true", 1, true},   {"yes", 1, true}, {"on", 2, true},   {"1", 1, true}};
+    for (size_t i = 0; i < countof(words); i++) {
+        if (value.len < words[i].least || value.len > strlen(words[i].word) ||
+            strncasecmp((const char *)value.ptr, words[i].word, value.len) != 0)
+            continue;
+        *yes = words[i].yes;
+        return true;
+    }
+    return false;
+}
+
+// "This is a hybrid beast", says ProcessStartupPacket: a boolean, or the word `database`.
+static bool read_replication(struct span value, enum replication *to, struct fault *fault) {
+    bool yes = false;
+    if (span_is(value, "database")) {
+        *to = REPLICATION_DATABASE;
+        return true;
+    }
+    if (read_bool(value, &yes)) {
+        *to = yes ? REPLICATION_PHYSICAL : REPLICATION_NONE;
+        return true;
+    }
+    fault_set(fault, "22023", "invalid value for parameter \"replication\": \"%.*s\"",
+              (int)MIN_OF(value.len, LOGIN_NAME_SIZE), (const char *)value.ptr);
+    fault_hint(fault, "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
     return false;
 }
 
@@ -140,8 +162,7 @@ bool login_request_read(struct login_request *r, struct span parameters, struct 
     struct named named = {.user = {NULL, 0}};
     read_named(r, parameters, &named);
     if (named.user.len == 0) return fault_set(fault, "28000", "no user name given in the startup packet");
-    if (named.replication.ptr && !is_no(named.replication))
-        return fault_set(fault, "0A000", "replication connections are not supported");
+    if (named.replication.ptr && !read_replication(named.replication, &r->replication, fault)) return false;
     copy_name(r->user, named.user);
     copy_name(r->database, named.database.len ? named.database : named.user);
     if (named.options.len && !read_options(named.options, &r->settings, fault)) return false;

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "router/session/statements.h"
+#include "router/session/prep.h"
 
 enum { PIPELINE_FIRST_CAP = 16 };
 
 static void reply_fini(struct reply *r) {
-    mem_free(r->name);
+    if (r->name) prep_name_unref(r->name);
     if (r->after) statement_unref(r->after);
     if (r->before) statement_unref(r->before);
 }

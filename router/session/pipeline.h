@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 
+struct prep_name; // router/session/prep.h
 struct statement; // router/session/statements.h
 
 enum reply_kind {
@@ -32,7 +33,7 @@ struct reply {
     uint8_t action;           // enum reply_action
     bool client_names;        // it changed the client's names: `name`, `after`, `before` say how
     bool portal_describe;     // REPLY_DESCRIBE of a portal
-    char *name;               // owned; NULL = the unnamed statement
+    struct prep_name *name;   // counted; NULL = the unnamed statement
     struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold
     struct statement *before; // what the name stood for until then (counted), or NULL
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it

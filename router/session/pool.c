@@ -139,7 +139,7 @@ void pool_open(struct pool *p) {
                                      .node = p->node,
                                      .node_name = p->node_name,
                                      .database = p->server_database,
-                                     .who = &p->credentials};
+                                     .who = &p->account->credentials};
     struct server *s = server_open(all->env, &server_ops, &to, p, &f);
     if (!s) {
         pool_give_budget(p);
@@ -411,6 +411,8 @@ static void on_cancel_ended(struct cancel *c, bool certain) {
             server_take_back(s, false);
             pool_move(p, s, &p->idle);
             pool_offer(p, s);
+        } else if (s->state == SERVER_BUSY && s->cancels == 0) {
+            s->owner_ops->drained(s->owner, s);
         }
     }
     pools_handle_gone(all);

@@ -14,7 +14,8 @@
 #include "router/session/quota.h"
 #include "router/session/server.h"
 
-struct pools; // all pools of a worker
+struct pools;   // all pools of a worker
+struct account; // a user of a database: the credentials, and its pools
 struct pool;
 
 // A place in the queue; embedded in its session. Calls back exactly once unless cancelled, never from inside pool_get.
@@ -50,15 +51,18 @@ void pools_config_changed(struct pools *p);
 // The budget of some pool has room again, or another worker is starving: look at all pools.
 void pools_nudged(struct pools *p);
 
-// The pool for a server of the current topology, made at first use. `database` is the name that clients use; what it is
-// called on the servers, and how many connections it may have, is in the config. The pointer is good while the caller
-// holds a connection or a ticket of the pool, and else for the current call: a pool that nobody uses goes.
-struct pool *pools_find(struct pools *p, const struct node *node, const char *database, const char *user);
+// Finds or makes it. `database` is the name that clients use; what it is called on the servers, and how many
+// connections it may have there, is in the config. The caller owns a reference.
+struct account *account_get(struct pools *p, const char *database, const char *user);
+void account_unref(struct account *a); // NULL is fine
 // Copied; those of connections that are being opened change with them. A login that was refused is tried again at once
 // when they differ from the last ones.
-void pool_set_credentials(struct pool *p, const struct credentials *c);
+void account_set_credentials(struct account *a, const struct credentials *c);
 // NULL until the first set.
-const struct credentials *pool_credentials(const struct pool *p);
+const struct credentials *account_credentials(const struct account *a);
+// The pool for a server of the current topology, by its place there, made at first use. The pointer is good while the
+// caller holds a connection or a ticket of the pool, and else for the current call: a pool that nobody uses goes.
+struct pool *account_pool(struct account *a, size_t node);
 
 // An idle connection, BUSY and the caller's from now on, or NULL: then the ticket is queued (and a connection is opened
 // if there is budget).

@@ -16,7 +16,8 @@ struct pools {
     struct server_env *env;
     struct quota *quota;
     struct topology *topology; // referenced; NULL before the first
-    struct pool *by_key;       // uthash
+    struct account *accounts;  // uthash
+    struct ilist all;          // of struct pool
     uv_timer_t soon;           // no length: fails the waiters of doomed pools
     struct deadline housekeeping;
     unsigned round;
@@ -27,16 +28,29 @@ struct pools {
     void *arg;
 };
 
-struct pool {
+struct account {
     UT_hash_handle hh;
     struct pools *pools;
-    char *key;                               // node NUL database NUL user
-    const char *node_name, *database, *user; // in it
+    char *key;                   // database NUL user
+    const char *database, *user; // in it
+    uint32_t refs;               // sessions', and one of each pool
+    struct credentials credentials;
+    bool has_credentials;
+    struct ilist own; // of struct pool: one for each server's name
+    // By place in the topology, found there before: good when its `node` is the one at that place. NULL: look it up.
+    struct pool **by_node;
+    size_t n_nodes;
+};
+
+struct pool {
+    struct ilink link, own_link; // of all, of the account's own
+    struct pools *pools;
+    struct account *account; // counted
+    char *node_name;
+    const char *database, *user; // the account's
     char *server_database;
     const struct node *node; // in the current topology; NULL: removed
     struct budget *budget;
-    struct credentials credentials;
-    bool has_credentials;
     int size, min_size;
     struct ilist connecting, idle, busy, parked; // of struct server; idle: last used first
     struct ilist waiters;                        // of struct ticket, first come first
@@ -65,6 +79,7 @@ struct errand {
 };
 
 static inline uint64_t pools_now_us(const struct pools *all) { return all->env->now_us(all->env->arg); }
+static inline struct pool *pool_at(struct ilink *n) { return container_of(n, struct pool, link); }
 static inline struct server *server_at(struct ilink *n) { return container_of(n, struct server, link); }
 
 // pool.c

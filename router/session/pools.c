@@ -37,17 +37,17 @@ static void pool_configure(struct pool *p) {
 }
 
 void pools_config_changed(struct pools *all) {
-    for (struct pool *p = all->by_key; p; p = p->hh.next) {
-        pool_configure(p);
-        pool_grow(p);
+    ILIST_EACH(&all->all, n) {
+        pool_configure(pool_at(n));
+        pool_grow(pool_at(n));
     }
 }
 
 // ---- finding and forgetting
 
-static size_t make_key(char *to, size_t cap, const char *node, const char *database, const char *user) {
+static size_t make_key(char *to, size_t cap, const char *database, const char *user) {
     size_t at = 0;
-    const char *parts[] = {node, database, user};
+    const char *parts[] = {database, user};
     for (size_t i = 0; i < countof(parts); i++) {
         size_t len = strlen(parts[i]) + 1;
         if (at + len <= cap) memcpy(to + at, parts[i], len);
@@ -56,23 +56,26 @@ static size_t make_key(char *to, size_t cap, const char *node, const char *datab
     return at;
 }
 
-static struct pool *pool_new(struct pools *all, const struct node *node, const char *database, const char *user) {
-    struct pool *p = mem_new(struct pool);
-    size_t len = make_key(NULL, 0, node->name, database, user);
-    p->key = mem_alloc(len);
-    make_key(p->key, len, node->name, database, user);
-    p->node_name = p->key;
-    p->database = p->node_name + strlen(p->node_name) + 1;
-    p->user = p->database + strlen(p->database) + 1;
-    p->pools = all;
-    p->node = topology_find(all->topology, p->node_name);
-    p->budget = quota_budget(all->quota, p->node_name, p->database, p->user);
-    p->credentials.user = mem_strdup(user);
-    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked, &p->waiters, &p->errands};
-    for (size_t i = 0; i < countof(lists); i++) ilist_init(lists[i]);
-    pool_configure(p);
-    HASH_ADD_KEYPTR(hh, all->by_key, p->key, len, p);
-    return p;
+struct account *account_get(struct pools *all, const char *database, const char *user) {
+    struct account *a = NULL;
+    size_t len = make_key(NULL, 0, database, user);
+    char *key = mem_alloc(len);
+    make_key(key, len, database, user);
+    HASH_FIND(hh, all->accounts, key, len, a);
+    if (a) {
+        mem_free(key);
+    } else {
+        a = mem_new(struct account);
+        a->pools = all;
+        a->key = key;
+        a->database = key;
+        a->user = key + strlen(key) + 1;
+        a->credentials.user = mem_strdup(user);
+        ilist_init(&a->own);
+        HASH_ADD_KEYPTR(hh, all->accounts, a->key, len, a);
+    }
+    a->refs++;
+    return a;
 }
 
 static void credentials_wipe(struct credentials *c) {
@@ -81,48 +84,94 @@ static void credentials_wipe(struct credentials *c) {
     explicit_bzero(&c->keys, sizeof c->keys);
 }
 
-static void pool_free(struct pool *p) {
-    struct pools *all = p->pools;
-    HASH_DEL(all->by_key, p);
-    budget_want(p->budget, all->env->worker, false);
-    budget_decline(p->budget, all->env->worker);
-    quota_release(all->quota, p->budget);
-    credentials_wipe(&p->credentials);
-    mem_free(p->server_database);
-    mem_free(p->key);
-    mem_free(p);
+void account_unref(struct account *a) {
+    if (!a || --a->refs > 0) return;
+    HASH_DEL(a->pools->accounts, a);
+    credentials_wipe(&a->credentials);
+    mem_free(a->by_node);
+    mem_free(a->key);
+    mem_free(a);
 }
 
-struct pool *pools_find(struct pools *all, const struct node *node, const char *database, const char *user) {
-    char key[512];
-    struct pool *p = NULL;
-    size_t len = make_key(key, sizeof key, node->name, database, user);
-    if (LIKELY(len <= sizeof key)) {
-        HASH_FIND(hh, all->by_key, key, len, p);
-    } else {
-        char *long_key = mem_alloc(len);
-        make_key(long_key, len, node->name, database, user);
-        HASH_FIND(hh, all->by_key, long_key, len, p);
-        mem_free(long_key);
-    }
-    if (!p) p = pool_new(all, node, database, user);
-    p->used = true;
-    return p;
-}
-
-void pool_set_credentials(struct pool *p, const struct credentials *c) {
-    struct credentials *mine = &p->credentials;
-    bool same = p->has_credentials && mine->password.len == c->password.len &&
+void account_set_credentials(struct account *a, const struct credentials *c) {
+    struct credentials *mine = &a->credentials;
+    bool same = a->has_credentials && mine->password.len == c->password.len &&
                 memcmp(mine->password.bytes, c->password.bytes, c->password.len) == 0 &&
                 memcmp(&mine->keys, &c->keys, sizeof c->keys) == 0;
     if (same) return;
     mine->password = c->password;
     mine->keys = c->keys;
-    p->has_credentials = true;
-    if (p->refused) pool_forget_failure(p);
+    a->has_credentials = true;
+    ILIST_EACH(&a->own, n) {
+        struct pool *p = container_of(n, struct pool, own_link);
+        if (p->refused) pool_forget_failure(p);
+    }
 }
 
-const struct credentials *pool_credentials(const struct pool *p) { return p->has_credentials ? &p->credentials : NULL; }
+const struct credentials *account_credentials(const struct account *a) {
+    return a->has_credentials ? &a->credentials : NULL;
+}
+
+static struct pool *pool_new(struct account *a, const struct node *node) {
+    struct pools *all = a->pools;
+    struct pool *p = mem_new(struct pool);
+    p->account = a;
+    a->refs++;
+    p->node_name = mem_strdup(node->name);
+    p->database = a->database;
+    p->user = a->user;
+    p->pools = all;
+    p->node = node;
+    p->budget = quota_budget(all->quota, p->node_name, p->database, p->user);
+    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked, &p->waiters, &p->errands};
+    for (size_t i = 0; i < countof(lists); i++) ilist_init(lists[i]);
+    ilink_init(&p->link);
+    ilink_init(&p->own_link);
+    ilist_push_back(&all->all, &p->link);
+    ilist_push_back(&a->own, &p->own_link);
+    pool_configure(p);
+    return p;
+}
+
+static void pool_free(struct pool *p) {
+    struct pools *all = p->pools;
+    struct account *a = p->account;
+    ilist_remove(&all->all, &p->link);
+    ilist_remove(&a->own, &p->own_link);
+    for (size_t i = 0; i < a->n_nodes; i++)
+        if (a->by_node[i] == p) a->by_node[i] = NULL;
+    budget_want(p->budget, all->env->worker, false);
+    budget_decline(p->budget, all->env->worker);
+    quota_release(all->quota, p->budget);
+    mem_free(p->server_database);
+    mem_free(p->node_name);
+    mem_free(p);
+    account_unref(a);
+}
+
+// By the server's name.
+static struct pool *account_look_up(struct account *a, const struct node *node) {
+    ILIST_EACH(&a->own, n) {
+        struct pool *p = container_of(n, struct pool, own_link);
+        if (strcmp(p->node_name, node->name) == 0) return p;
+    }
+    return pool_new(a, node);
+}
+
+struct pool *account_pool(struct account *a, size_t at) {
+    const struct topology *t = a->pools->topology;
+    const struct node *node = &t->nodes[at];
+    struct pool *p = at < a->n_nodes ? a->by_node[at] : NULL;
+    if (UNLIKELY(!p || p->node != node)) {
+        if (a->n_nodes < t->n_nodes) {
+            a->by_node = mem_grow(a->by_node, t->n_nodes * sizeof(struct pool *));
+            for (; a->n_nodes < t->n_nodes; a->n_nodes++) a->by_node[a->n_nodes] = NULL;
+        }
+        p = a->by_node[at] = account_look_up(a, node);
+    }
+    p->used = true;
+    return p;
+}
 
 // ---- topology
 
@@ -198,14 +247,14 @@ void pools_set_topology(struct pools *all, struct topology *t) {
     struct topology *before = all->topology;
     topology_ref(t);
     all->topology = t;
-    for (struct pool *p = all->by_key; p; p = p->hh.next) pool_set_node(p, topology_find(t, p->node_name));
+    ILIST_EACH(&all->all, n) pool_set_node(pool_at(n), topology_find(t, pool_at(n)->node_name));
     if (before) topology_unref(before);
 }
 
 void pools_nudged(struct pools *all) {
-    for (struct pool *p = all->by_key; p; p = p->hh.next) {
-        pool_grow(p);
-        pool_yield_idle(p);
+    ILIST_EACH(&all->all, n) {
+        pool_grow(pool_at(n));
+        pool_yield_idle(pool_at(n));
     }
 }
 
@@ -226,7 +275,7 @@ static void pool_close_old(struct pool *p) {
 }
 
 static void pool_keep_minimum(struct pool *p) {
-    while (pool_may_try(p) && p->has_credentials && budget_used(p->budget) < p->min_size &&
+    while (pool_may_try(p) && p->account->has_credentials && budget_used(p->budget) < p->min_size &&
            budget_take(p->budget, p->pools->env->worker, false))
         pool_open(p);
 }
@@ -301,11 +350,11 @@ static void pool_keep_slowly(struct pool *p) {
 static void on_housekeeping(struct deadline *d) {
     struct pools *all = container_of(d, struct pools, housekeeping);
     bool slow = ++all->round % HOUSEKEEPING_SLOW == 0;
-    for (struct pool *p = all->by_key, *next; p; p = next) {
+    ILIST_EACH(&all->all, n) {
+        struct pool *p = pool_at(n);
         pool_grow(p); // the reserve, or another try
         pool_yield_idle(p);
         pool_break_stuck(p);
-        next = p->hh.next;
         if (slow) pool_keep_slowly(p);
     }
     deadline_set(all->env->deadlines, d, HOUSEKEEPING_MS, on_housekeeping);
@@ -313,8 +362,8 @@ static void on_housekeeping(struct deadline *d) {
 
 static void on_soon(uv_timer_t *timer) {
     struct pools *all = container_of(timer, struct pools, soon);
-    for (struct pool *p = all->by_key; p; p = p->hh.next)
-        if (p->doomed) pool_fail_waiters(p);
+    ILIST_EACH(&all->all, n)
+    if (pool_at(n)->doomed) pool_fail_waiters(pool_at(n));
 }
 
 void pools_soon(struct pools *all) { bug_unless(uv_timer_start(&all->soon, on_soon, 0, 0) == 0); }
@@ -324,6 +373,7 @@ void pools_soon(struct pools *all) { bug_unless(uv_timer_start(&all->soon, on_so
 struct pools *pools_new(struct server_env *env, struct quota *quota) {
     struct pools *all = mem_new(struct pools);
     all->env = env;
+    ilist_init(&all->all);
     all->quota = quota;
     all->random = uv_hrtime() + env->worker;
     all->n_handles = 1;
@@ -338,7 +388,8 @@ static void on_soon_closed(uv_handle_t *handle) { pools_handle_gone(container_of
 static void pools_free(struct pools *all) {
     void (*closed)(void *arg) = all->closed;
     void *arg = all->arg;
-    while (all->by_key) pool_free(all->by_key);
+    for (struct ilink *n; (n = ilist_first(&all->all));) pool_free(pool_at(n));
+    bug_unless(!all->accounts);
     if (all->topology) topology_unref(all->topology);
     mem_free(all);
     closed(arg);
@@ -364,6 +415,6 @@ void pools_close(struct pools *all, void (*closed)(void *arg), void *arg) {
     all->closed = closed;
     all->arg = arg;
     deadline_clear(&all->housekeeping);
-    for (struct pool *p = all->by_key; p; p = p->hh.next) pool_close(p);
+    ILIST_EACH(&all->all, n) pool_close(pool_at(n));
     uv_close((uv_handle_t *)&all->soon, on_soon_closed);
 }

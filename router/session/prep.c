@@ -5,17 +5,22 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
+// uthash's own takes three times as long for keys of a few bytes.
+#define HASH_FUNCTION(key, len, hash) (hash) = (unsigned)XXH3_64bits((key), (len))
+#include <uthash.h>
 
 #include "base/mem.h"
 #include "router/session/pipeline.h"
 
 #define NAME_PREFIX "pgsteer_"
+enum { NAME_MAX_LEN = 40 };
 
 struct prep_name {
     UT_hash_handle hh;
-    struct statement *statement; // counted
+    uint32_t refs;
+    struct statement *statement; // counted; NULL = out of the map
     size_t len;
     char name[];
 };
@@ -25,9 +30,28 @@ struct prep_held {
     uint64_t id;
     struct statement *statement; // counted
     struct ilink lru;
+    size_t name_len;
+    char name[NAME_MAX_LEN];
 };
 
 // The client's names.
+
+// A reference is the caller's.
+static struct prep_name *name_new(struct span name) {
+    struct prep_name *n = mem_alloc(sizeof *n + name.len);
+    n->refs = 1;
+    n->len = name.len;
+    memcpy(n->name, name.ptr, name.len);
+    return n;
+}
+
+void prep_name_unref(struct prep_name *n) {
+    if (n && --n->refs == 0) mem_free(n);
+}
+
+struct span prep_name_text(const struct prep_name *n) {
+    return n ? span_of(n->name, n->len) : span_of("", 0);
+}
 
 static struct prep_name *find_name(const struct prep_client *c, struct span name) {
     struct prep_name *n = NULL;
@@ -41,10 +65,24 @@ struct statement *prep_client_find(const struct prep_client *c, struct span name
     return n ? n->statement : NULL;
 }
 
+struct statement *prep_client_find_name(const struct prep_client *c, struct span name, struct prep_name **called) {
+    *called = NULL;
+    if (name.len == 0) return c->unnamed;
+    struct prep_name *n = find_name(c, name);
+    if (!n) {
+        *called = name_new(name);
+        return NULL;
+    }
+    n->refs++;
+    *called = n;
+    return n->statement;
+}
+
 static struct statement *name_remove(struct prep_client *c, struct prep_name *n) {
     struct statement *before = n->statement;
     HASH_DELETE(hh, c->names, n);
-    mem_free(n);
+    n->statement = NULL;
+    prep_name_unref(n);
     c->count--;
     return before;
 }
@@ -64,10 +102,8 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
         return before;
     }
     if (!s) return NULL;
-    n = mem_alloc(sizeof *n + name.len);
+    n = name_new(name);
     n->statement = s;
-    n->len = name.len;
-    memcpy(n->name, name.ptr, name.len);
     HASH_ADD_KEYPTR(hh, c->names, n->name, n->len, n);
     c->count++;
     return NULL;
@@ -106,21 +142,33 @@ static void held_drop(struct prep_server *s, struct prep_held *h) {
 
 bool prep_server_has(const struct prep_server *s, const struct statement *st) { return find_held(s, st) != NULL; }
 
-void prep_server_touch(struct prep_server *s, const struct statement *st) {
-    struct prep_held *h = find_held(s, st);
-    ilist_remove(&s->lru, &h->lru);
-    ilist_push_back(&s->lru, &h->lru);
+static struct span held_name(const struct prep_held *h) { return h ? span_of(h->name, h->name_len) : span_of("", 0); }
+
+struct span prep_server_name(const struct prep_server *s, const struct statement *st) {
+    return held_name(find_held(s, st));
 }
 
-void prep_server_add(struct prep_server *s, struct statement *st) {
-    if (find_held(s, st)) return;
-    struct prep_held *h = mem_new(struct prep_held);
+struct span prep_server_use(struct prep_server *s, const struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    if (h && &h->lru != ilist_last(&s->lru)) {
+        ilist_remove(&s->lru, &h->lru);
+        ilist_push_back(&s->lru, &h->lru);
+    }
+    return held_name(h);
+}
+
+struct span prep_server_add(struct prep_server *s, struct statement *st) {
+    struct prep_held *h = find_held(s, st);
+    if (h) return held_name(h);
+    h = mem_new(struct prep_held);
     h->id = st->id;
+    h->name_len = (size_t)snprintf(h->name, sizeof h->name, NAME_PREFIX "%" PRIu64 "_%u", st->id, s->epoch);
     h->statement = st;
     statement_ref(st);
     ilink_init(&h->lru);
     ilist_push_back(&s->lru, &h->lru);
     HASH_ADD(hh, s->held, id, sizeof h->id, h);
+    return held_name(h);
 }
 
 void prep_server_remove(struct prep_server *s, const struct statement *st) {
@@ -144,11 +192,6 @@ void prep_server_fini(struct prep_server *s) {
     prep_server_init(s);
 }
 
-struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]) {
-    int n = snprintf(to, PREP_NAME_MAX, NAME_PREFIX "%" PRIu64 "_%u", st ? st->id : 0, s->epoch);
-    return span_of(to, (size_t)n);
-}
-
 bool prep_is_our_name(struct span name) {
     return name.len >= strlen(NAME_PREFIX) && memcmp(name.ptr, NAME_PREFIX, strlen(NAME_PREFIX)) == 0;
 }
@@ -158,7 +201,7 @@ bool prep_is_our_name(struct span name) {
 static void undo_parse(struct prep_client *client, struct prep_server *server, const struct reply *r, bool failed) {
     if (r->server_names) prep_server_remove(server, r->after);
     if (!r->client_names) return;
-    struct span name = r->name ? span_str(r->name) : span_of("", 0);
+    struct span name = prep_name_text(r->name);
     if (prep_client_find(client, name) != r->after) return; // a later message has changed it again
     // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
     struct statement *now = failed ? NULL : r->before;
@@ -167,9 +210,9 @@ static void undo_parse(struct prep_client *client, struct prep_server *server, c
 }
 
 static void undo_close(struct prep_client *client, struct prep_server *server, const struct reply *r) {
-    if (r->server_names) prep_server_add(server, r->after);
+    if (r->server_names) (void)prep_server_add(server, r->after);
     if (!r->client_names || !r->before) return;
-    struct span name = r->name ? span_str(r->name) : span_of("", 0);
+    struct span name = prep_name_text(r->name);
     if (prep_client_find(client, name)) return; // a later message has given it away again
     struct statement *dropped = prep_client_set(client, name, r->before);
     if (dropped) statement_unref(dropped);

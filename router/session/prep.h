@@ -15,7 +15,7 @@
 #include "router/session/statements.h"
 
 struct pipeline;
-struct prep_name; // a client's name
+struct prep_name; // a client's name; counted by the client's map and by replies due that may have to undo something
 struct prep_held; // a statement on a server connection
 
 // The client's side.
@@ -28,9 +28,14 @@ static inline void prep_client_init(struct prep_client *c) { *c = (struct prep_c
 void prep_client_fini(struct prep_client *c);
 // NULL when the client has none of that name. An empty name is the unnamed statement.
 struct statement *prep_client_find(const struct prep_client *c, struct span name);
+// The same, with a reference to the name itself (NULL for the unnamed statement), which may be one that it has not.
+struct statement *prep_client_find_name(const struct prep_client *c, struct span name, struct prep_name **called);
 // The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before;
 // the caller owns that reference.
 struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
+// The name as text: of a reference, "" for NULL. And to drop one (NULL is fine).
+struct span prep_name_text(const struct prep_name *n);
+void prep_name_unref(struct prep_name *n);
 void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnamed statement stays
 
 // The server's side.
@@ -42,18 +47,17 @@ struct prep_server {
 void prep_server_init(struct prep_server *s);
 void prep_server_fini(struct prep_server *s);
 bool prep_server_has(const struct prep_server *s, const struct statement *st);
-// Marks it used now; it must be there.
-void prep_server_touch(struct prep_server *s, const struct statement *st);
-void prep_server_add(struct prep_server *s, struct statement *st);
+// "pgsteer_<id>_<epoch>": how this server connection knows the statement; empty when it does not hold it. Good until it
+// is removed. `use` also marks it used now.
+struct span prep_server_name(const struct prep_server *s, const struct statement *st);
+struct span prep_server_use(struct prep_server *s, const struct statement *st);
+// Answers its name.
+struct span prep_server_add(struct prep_server *s, struct statement *st);
 void prep_server_remove(struct prep_server *s, const struct statement *st);
 struct statement *prep_server_oldest(struct prep_server *s); // NULL when it holds none
 void prep_server_forget_all(struct prep_server *s);          // the server dropped all its statements
 static inline size_t prep_server_count(const struct prep_server *s) { return s->lru.count; }
 
-enum { PREP_NAME_MAX = 40 };
-// "pgsteer_<id>_<epoch>": how this server connection knows the statement; NULL gives a name that no statement has.
-// Answers the span in `to`.
-struct span prep_server_name(const struct prep_server *s, const struct statement *st, char to[PREP_NAME_MAX]);
 // True for a name that looks like one of ours: a client's use of it must never reach a server.
 bool prep_is_our_name(struct span name);
 
@@ -65,7 +69,7 @@ struct prep_rewrite {
     struct prep_server *server;
     struct statements *statements;
     struct pipeline *due;
-    struct buf *out;        // appended to
+    struct buf *out;        // empty
     struct meaning meaning; // of what is parsed now; statements of another context are parsed anew
     bool again;        // the batch was sent before, to a server that could not do it: its Parse may find its name taken
     bool nothing_runs; // the transaction has failed: a statement that the server has will do, whatever it means
@@ -76,8 +80,8 @@ struct prep_rewrite {
 };
 // `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still
 // to come. A Parse of a name that the client has already and a use of one it has not make the server answer with the
-// error that PostgreSQL has for it.
-void prep_rewrite(struct prep_rewrite *r, struct span batch);
+// error that PostgreSQL has for it. False: nothing has to change, the batch can be sent as it is, and `out` is empty.
+NODISCARD bool prep_rewrite(struct prep_rewrite *r, struct span batch);
 
 // An error came for the head of `due`: the server skips everything up to the next Sync, so the entries up to there go,
 // and what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has
@@ -85,8 +89,8 @@ void prep_rewrite(struct prep_rewrite *r, struct span batch);
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due);
 
 // Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them:
-// by `name` (NULL: the unnamed statement). False when there is none in it and the message can be passed on as it is.
-bool prep_rename_error(struct span message, const char *name, struct buf *out);
+// by `name` (empty: the unnamed statement). False when there is none in it and the message can be passed on as it is.
+bool prep_rename_error(struct span message, struct span name, struct buf *out);
 
 // The name in `DEALLOCATE [PREPARE] name`, as PostgreSQL would fold it, in `to`; false when the text is anything else.
 bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len);

@@ -4,12 +4,14 @@
 //
 // One pass over the messages. Whatever names a prepared statement is written anew with the name that the server
 // connection knows it by; everything else is copied. See router/session/prep.h.
-#include "base/mem.h"
 #include "router/session/pipeline.h"
 #include "router/session/prep.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 #include "router/wire/reply.h"
+
+// By which no server holds a statement: their numbers begin at 1.
+#define NAME_OF_NOTHING "pgsteer_0_0"
 
 // Messages in a batch and what the batch itself has defined so far.
 struct batch {
@@ -17,18 +19,36 @@ struct batch {
     bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
     char gone[256];
     size_t gone_len;
-    bool unnamed_parsed; // the unnamed statement is one of this batch, so the server's own will do
+    bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
+    const uint8_t *from, *to; // messages that stay as they are, and are not in `out` yet
 };
 
-static void copy_message(struct prep_rewrite *r, const struct frame *f) {
-    buf_put(r->out, f->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + f->payload.len);
+// Messages in a row are copied together, and not at all when it is the whole batch.
+static void put_run(struct batch *b) {
+    if (b->from != b->to) buf_put(b->r->out, b->from, (size_t)(b->to - b->from));
+    b->from = b->to = NULL;
+}
+
+static void keep_message(struct batch *b, const struct frame *f) {
+    const uint8_t *start = f->payload.ptr - PROTO_HEADER_LEN;
+    if (b->to != start) {
+        put_run(b);
+        b->from = start;
+    }
+    b->to = f->payload.ptr + f->payload.len;
+}
+
+// Where words of ours go.
+static struct buf *words(struct batch *b) {
+    put_run(b);
+    return b->r->out;
 }
 
 // Makes room on the server connection by closing the statement it used longest ago.
-static void close_oldest(struct prep_rewrite *r) {
+static void close_oldest(struct batch *b) {
+    struct prep_rewrite *r = b->r;
     struct statement *oldest = prep_server_oldest(r->server);
-    char name[PREP_NAME_MAX];
-    request_close_statement(r->out, prep_server_name(r->server, oldest, name));
+    request_close_statement(words(b), prep_server_name(r->server, oldest));
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
     due->server_names = true;
     due->after = oldest;
@@ -36,15 +56,14 @@ static void close_oldest(struct prep_rewrite *r) {
     prep_server_remove(r->server, oldest);
 }
 
-static struct reply *parse_on_server(struct prep_rewrite *r, struct statement *st, enum reply_action action) {
-    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(r);
-    char name[PREP_NAME_MAX];
-    request_parse(r->out, prep_server_name(r->server, st, name), st->query, st->types);
+static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
+    struct prep_rewrite *r = b->r;
+    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(b);
+    request_parse(words(b), prep_server_add(r->server, st), st->query, st->types);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
     due->server_names = true;
     due->after = st;
     statement_ref(st);
-    prep_server_add(r->server, st);
     return due;
 }
 
@@ -57,21 +76,20 @@ static struct statement *in_context(struct prep_rewrite *r, struct statement *st
     return st;
 }
 
-// Sees to it that the server connection holds `st`, in the client's context. Answers what it holds.
-static struct statement *need_statement(struct prep_rewrite *r, struct statement *st) {
+// Sees to it that the server connection holds `st`, in the client's context. Answers its name there.
+static struct span need_statement(struct batch *b, struct statement *st) {
+    struct prep_rewrite *r = b->r;
     st = in_context(r, st);
-    if (prep_server_has(r->server, st)) {
-        prep_server_touch(r->server, st);
-        return st;
-    }
-    parse_on_server(r, st, REPLY_SWALLOW);
+    struct span name = prep_server_use(r->server, st);
+    if (LIKELY(name.len)) return name;
+    parse_on_server(b, st, REPLY_SWALLOW);
     r->server_parses++;
-    return st;
+    return prep_server_name(r->server, st);
 }
 
 static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct statement *st) {
     struct prep_rewrite *r = b->r;
-    copy_message(r, f);
+    keep_message(b, f);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
     due->client_names = true;
     due->after = st;
@@ -113,22 +131,25 @@ static bool is_invented(struct batch *b, const struct frame *f) {
         return true;
     case FE_EXECUTE: {
         struct reply *due = pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
+        struct span name = span_of(b->gone, b->gone_len);
         due->client_names = true;
-        due->before = prep_client_set(b->r->client, span_of(b->gone, b->gone_len), NULL);
-        due->name = mem_strndup(b->gone, b->gone_len);
+        (void)prep_client_find_name(b->r->client, name, &due->name);
+        due->before = prep_client_set(b->r->client, name, NULL);
         return true;
     }
     default: return false;
     }
 }
 
-// One that the server connection holds, whichever; where there is none, the empty text, which nothing is wrong with.
-static struct statement *any_statement(struct prep_rewrite *r) {
+// A name that the server connection holds, whichever; where there is none, that of the empty text, which nothing is
+// wrong with.
+static struct span any_name(struct batch *b) {
+    struct prep_rewrite *r = b->r;
     struct statement *st = prep_server_oldest(r->server);
-    if (st) return st;
+    if (st) return prep_server_name(r->server, st);
     st = statements_intern(r->statements, span_of("", 0), span_of("\0\0", 2), r->meaning);
     statement_unref(st); // the newest of the idle ones
-    return need_statement(r, st);
+    return need_statement(b, st);
 }
 
 static bool is_same_text(const struct statement *a, const struct statement *b) {
@@ -154,59 +175,62 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     if (taken && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
-        taken = any_statement(r);
-        char name[PREP_NAME_MAX];
-        request_parse(r->out, prep_server_name(r->server, taken, name), m.query, m.types);
+        request_parse(words(b), any_name(b), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        if (prep_server_has(r->server, st)) {
-            prep_server_touch(r->server, st);
+        if (prep_server_use(r->server, st).len) {
             due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
             due->after = st;
         } else {
-            due = parse_on_server(r, st, REPLY_FORWARD); // counts `st` once for itself
+            due = parse_on_server(b, st, REPLY_FORWARD); // counts `st` once for itself
             statement_unref(st);
         }
         due->client_names = true;
         struct statement *before = prep_client_set(r->client, m.name, st);
         if (before) statement_unref(before); // its own, from the time before; an error undoes that too
     }
-    due->name = mem_strndup((const char *)m.name.ptr, m.name.len);
+    (void)prep_client_find_name(r->client, m.name, &due->name);
 }
 
-// The name a statement goes by on the server, after seeing to it that it is there. A name the client does not have
-// becomes one that no server has, so that nobody reaches a statement that is not his.
-static struct span name_on_server(struct batch *b, struct span client_name, char to[PREP_NAME_MAX]) {
-    struct prep_rewrite *r = b->r;
-    if (client_name.len == 0 && b->unnamed_parsed) return client_name;
-    struct statement *st = prep_client_find(r->client, client_name);
+// A client's name for a statement, and what it goes by on the server.
+struct names {
+    struct span on_server;
+    struct prep_name *called; // counted
+};
+
+// Sees to it that the statement is there. A name the client does not have becomes one that no server has, so that
+// nobody reaches a statement that is not his.
+static struct names find_names(struct batch *b, struct span client_name) {
+    struct names n = {.on_server = client_name};
+    if (client_name.len == 0 && b->unnamed_parsed) return n;
+    struct statement *st = prep_client_find_name(b->r->client, client_name, &n.called);
     if (st)
-        st = need_statement(r, st);
-    else if (client_name.len && !prep_is_our_name(client_name))
-        return client_name;
-    return prep_server_name(r->server, st, to);
-}
-
-static void note_name(struct reply *due, struct span client_name) {
-    if (client_name.len) due->name = mem_strndup((const char *)client_name.ptr, client_name.len);
+        n.on_server = need_statement(b, st);
+    else if (client_name.len == 0 || prep_is_our_name(client_name))
+        n.on_server = span_str(NAME_OF_NOTHING);
+    return n;
 }
 
 static void rewrite_bind(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_bind m;
     if (!msg_bind(f->payload, &m)) bug("a batch holds a Bind that was not checked");
-    char to[PREP_NAME_MAX];
-    struct span name = name_on_server(b, m.statement, to);
-    size_t at = buf_msg_begin(r->out, FE_BIND);
-    buf_put(r->out, m.portal.ptr, m.portal.len + 1); // with its NUL
-    buf_put_span(r->out, name);
-    buf_put_u8(r->out, 0);
-    buf_put_span(r->out, m.rest);
-    buf_msg_end(r->out, at);
-    size_t here = PROTO_HEADER_LEN + f->payload.len;
-    if (here < f->total) buf_msg_lengthen(r->out, at, f->total - here); // the rest follows as a stream
-    note_name(pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD), m.statement);
+    struct names n = find_names(b, m.statement);
+    if (n.on_server.ptr == m.statement.ptr) {
+        keep_message(b, f);
+    } else {
+        struct buf *out = words(b);
+        size_t at = buf_msg_begin(out, FE_BIND);
+        buf_put(out, m.portal.ptr, m.portal.len + 1); // with its NUL
+        buf_put_span(out, n.on_server);
+        buf_put_u8(out, 0);
+        buf_put_span(out, m.rest);
+        buf_msg_end(out, at);
+        size_t here = PROTO_HEADER_LEN + f->payload.len;
+        if (here < f->total) buf_msg_lengthen(out, at, f->total - here); // the rest follows as a stream
+    }
+    pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->name = n.called;
 }
 
 static void rewrite_describe(struct batch *b, const struct frame *f) {
@@ -214,18 +238,22 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Describe that was not checked");
     if (m.kind == 'P') {
-        copy_message(r, f);
+        keep_message(b, f);
         pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->portal_describe = true;
         return;
     }
-    char to[PREP_NAME_MAX];
-    struct span name = name_on_server(b, m.name, to);
-    size_t at = buf_msg_begin(r->out, FE_DESCRIBE);
-    buf_put_u8(r->out, 'S');
-    buf_put_span(r->out, name);
-    buf_put_u8(r->out, 0);
-    buf_msg_end(r->out, at);
-    note_name(pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD), m.name);
+    struct names n = find_names(b, m.name);
+    if (n.on_server.ptr == m.name.ptr) {
+        keep_message(b, f);
+    } else {
+        struct buf *out = words(b);
+        size_t at = buf_msg_begin(out, FE_DESCRIBE);
+        buf_put_u8(out, 'S');
+        buf_put_span(out, n.on_server);
+        buf_put_u8(out, 0);
+        buf_msg_end(out, at);
+    }
+    pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->name = n.called;
 }
 
 static void rewrite_close(struct batch *b, const struct frame *f) {
@@ -233,7 +261,7 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
     if (m.kind == 'P') {
-        copy_message(r, f);
+        keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;
     }
@@ -241,8 +269,8 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     if (m.name.len == 0) b->unnamed_parsed = false;
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_INVENT);
     due->client_names = true;
+    (void)prep_client_find_name(r->client, m.name, &due->name);
     due->before = prep_client_set(r->client, m.name, NULL);
-    note_name(due, m.name);
 }
 
 static void rewrite_message(struct batch *b, const struct frame *f) {
@@ -257,21 +285,25 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_FLUSH:
         if (!b->r->flush_is_sync) break;
         pipeline_push(b->r->due, REPLY_SYNC, REPLY_SWALLOW);
-        request_sync(b->r->out);
+        request_sync(words(b));
         return;
     default: bug("not a message of a batch");
     }
-    copy_message(b->r, f);
+    keep_message(b, f);
 }
 
-void prep_rewrite(struct prep_rewrite *r, struct span batch) {
+bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
+    const uint8_t *start = batch.ptr, *end = batch.ptr + batch.len;
     struct frame f;
     while (batch.len) {
         if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
         rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
     }
+    if (b.from == start && b.to == end && buf_len(r->out) == 0) return false;
+    put_run(&b);
+    return true;
 }
 
 // Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.
@@ -286,7 +318,7 @@ static size_t find_our_name(struct span text, size_t *len) {
     return 0;
 }
 
-bool prep_rename_error(struct span message, const char *name, struct buf *out) {
+bool prep_rename_error(struct span message, struct span name, struct buf *out) {
     struct cursor c = cursor_of(span_from(message, PROTO_HEADER_LEN));
     size_t at = 0, len = 0;
     bool found = false;
@@ -299,11 +331,13 @@ bool prep_rename_error(struct span message, const char *name, struct buf *out) {
         found |= at > 0;
         if (!at) {
             buf_put_span(out, text);
-        } else if (!name && span_is(span_from(text, at + len), " does not exist")) {
+        } else if (!name.len && span_is(span_from(text, at + len), " does not exist")) {
             buf_printf(out, "unnamed prepared statement does not exist");
         } else {
             buf_put_span(out, span_first(text, at));
-            buf_printf(out, "\"%s\"", name ? name : "");
+            buf_put_u8(out, '"');
+            buf_put_span(out, name);
+            buf_put_u8(out, '"');
             buf_put_span(out, span_from(text, at + len));
         }
         buf_put_u8(out, 0);

@@ -123,6 +123,7 @@ static enum request_result scan_target(struct request *r, const struct request_c
     if (!msg_target(frame->payload, &m)) return bad_message(f, describe ? "Describe" : "Close");
     if (m.kind == 'P') {
         r->executes = true;
+        if (!describe) r->verdict.facts |= FACT_CLOSE; // a cursor is a portal
         if (!r->binds_portal) r->old_portal = true;
     } else if (describe) {
         scan_use(r, ctx, m.name);

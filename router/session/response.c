@@ -2,6 +2,7 @@
 // router/session/response.c: see router/session/response.h.
 #include "router/session/response.h"
 
+#include "base/mem.h"
 #include "router/session/pipeline.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
@@ -22,16 +23,23 @@ void response_init(struct response *x, const struct response_ops *ops, void *arg
                            .held = buf_make(SIZE_MAX / 2)};
 }
 
+static void forget_refusal(struct response *x) {
+    mem_free(x->refusal);
+    x->refusal = NULL;
+}
+
 void response_fini(struct response *x) {
     buf_release(&x->partial);
     buf_release(&x->held);
+    forget_refusal(x);
     x->pass = 0;
 }
 
 void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
     x->capture = NULL;
-    x->drop = x->learn = x->settings_failed = x->failed = x->show_parameters = x->begin_failed = false;
+    forget_refusal(x);
+    x->drop = x->learn = x->failed = x->show_parameters = x->begin_failed = false;
 }
 
 // What goes out.
@@ -159,8 +167,7 @@ static void note_error(struct fault *f, const struct msg_error *e) {
 // A COPY FROM in a READ ONLY transaction, in the words of the primary: a replica has other ones for this alone.
 static bool put_copy_refusal(const struct msg_error *e, struct buf *out) {
     struct fault f;
-    if (!span_is(e->sqlstate, "25006") || !span_is(e->message, "cannot execute COPY during recovery"))
-        return false;
+    if (!span_is(e->sqlstate, "25006") || !span_is(e->message, "cannot execute COPY during recovery")) return false;
     fault_set(&f, "25006", "cannot execute COPY FROM in a read-only transaction");
     reply_error(out, false, &f);
     return true;
@@ -176,7 +183,7 @@ static bool forward_error(struct response *x, const struct frame *frame, const s
     if (frame->payload.len + PROTO_HEADER_LEN == frame->total) {
         if (buf_len(scratch) && !send_all(x)) return false;
         msg_error(frame->payload, &e);
-        if ((names && prep_rename_error(message, due->name, scratch)) || put_copy_refusal(&e, scratch))
+        if ((names && prep_rename_error(message, prep_name_text(due->name), scratch)) || put_copy_refusal(&e, scratch))
             message = buf_span(scratch);
     }
     return forward(x, message.ptr, message.len);
@@ -207,8 +214,8 @@ static enum response_result on_error(struct response *x, struct server *s, const
     x->failed = true;
     x->stale_plan |= span_is(e.sqlstate, "0A000") && has_text(e.message, "cached plan must not change result type");
     if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
-        x->settings_failed = true;
-        note_error(&x->refusal, &e);
+        if (!x->refusal) x->refusal = mem_new(struct fault);
+        note_error(x->refusal, &e);
         return RESPONSE_OK;
     }
     if (due->prefix) return on_begin_error(x, s, frame);

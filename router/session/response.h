@@ -66,8 +66,7 @@ struct response {
     bool learn;        // RESPONSE_RERUN: the statement can never run on a replica
     bool begin_failed; // ... in the BEGIN put before it: the client's transaction has failed, and the server has none
     bool stale_plan;   // a statement means something else than when it was parsed; the session clears it
-    bool settings_failed; // the server refused the client's settings; `refusal` has its words
-    struct fault refusal;
+    struct fault *refusal; // the server's words if it refused the client's settings, else NULL
     // private
     bool holding;       // nothing of the exchange due first has been sent, and it could be run again
     bool pass_swallow;  // what becomes of `pass`

@@ -17,7 +17,8 @@
 
 enum {
     SERVER_MESSAGE_MAX = 64 * 1024, // of what a server says while no session has it
-    SERVER_STARTUP_MAX = 4096
+    SERVER_STARTUP_MAX = 4096,
+    SERVER_PARAMETERS_MAX = 2 * PROTO_STARTUP_MAX // what a client's start-up packet can hold
 };
 
 // What is needed until the connection is logged in.
@@ -27,6 +28,7 @@ struct server_attempt {
     const struct node *node;
     char *database;
     const struct credentials *who;
+    struct span parameters; // borrowed
     struct server_login login;
     enum sslmode sslmode;
     bool with_tls;    // this attempt asks for TLS
@@ -253,10 +255,12 @@ struct server *server_open(struct server_env *env, const struct server_pool_ops 
                                  .node = to->node,
                                  .database = mem_strdup(to->database),
                                  .who = to->who,
+                                 .parameters = to->parameters,
                                  .sslmode = env->config->server_tls_sslmode};
     if (a->tls) tls_context_ref(a->tls);
     *s = (struct server){.env = env,
                          .pool = pool,
+                         .relay = to->relay,
                          .pool_ops = ops,
                          .attempt = a,
                          .node_name = to->node_name,
@@ -300,15 +304,37 @@ static void send_ssl_request(struct server *s) {
     send_or_fail(s, &b);
 }
 
-// User and database and nothing else: settings are the server's defaults, on which each session puts its own.
+static size_t count_parameters(struct span pairs) {
+    size_t n = 0;
+    for (struct cursor c = cursor_of(pairs); cursor_left(&c); n++) {
+        cursor_cstr(&c);
+        cursor_cstr(&c);
+    }
+    return n;
+}
+
+static void put_startup(const struct server_attempt *a, struct buf *b) {
+    size_t n = 2;
+    struct request_parameter *all = mem_array(n + count_parameters(a->parameters), struct request_parameter);
+    all[0] = (struct request_parameter){"user", a->who->user};
+    all[1] = (struct request_parameter){"database", a->database};
+    for (struct cursor c = cursor_of(a->parameters); cursor_left(&c); n++) {
+        const char *name = (const char *)cursor_cstr(&c).ptr;
+        all[n] = (struct request_parameter){name, (const char *)cursor_cstr(&c).ptr};
+    }
+    request_startup(b, all, n);
+    mem_free(all);
+}
+
+// For a pool user and database and nothing else: settings are the server's defaults, on which each session puts its
+// own.
 static void send_startup(struct server *s) {
     struct server_attempt *a = s->attempt;
     server_set_state(s, SERVER_STARTUP);
     bool private_channel = stream_is_tls(&s->stream) || address_is_unix(a, s->address);
     server_login_init(&a->login, a->who, private_channel, &s->parameters);
-    const struct request_parameter parameters[] = {{"user", a->who->user}, {"database", a->database}};
-    struct buf b = buf_make(SERVER_STARTUP_MAX);
-    request_startup(&b, parameters, countof(parameters));
+    struct buf b = buf_make(SERVER_STARTUP_MAX + SERVER_PARAMETERS_MAX);
+    put_startup(a, &b);
     send_or_fail(s, &b);
 }
 

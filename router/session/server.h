@@ -25,6 +25,7 @@
 #include "router/stats.h"
 
 struct pool;
+struct relay; // router/session/session_relay.c
 struct server;
 struct server_attempt;
 struct settings; // router/session/settings.h
@@ -65,7 +66,7 @@ enum server_state {
 // What the session that has the server hears.
 struct server_owner_ops {
     void (*readable)(void *owner, struct server *s); // read with server_read
-    void (*drained)(void *owner, struct server *s);
+    void (*drained)(void *owner, struct server *s);  // or a cancel request that was under way has ended
     void (*broken)(void *owner, struct server *s, const struct fault *f); // call pool_discard
 };
 
@@ -82,7 +83,8 @@ enum server_end {
     SERVER_ENDS
 };
 
-// What the pool hears; never from inside a call of its own. The server is closed by the time of `failed` and `lost`.
+// What the pool, or the relay, hears; never from inside a call of its own. The server is closed by the time of `failed`
+// and `lost`.
 struct server_pool_ops {
     void (*connected)(struct server *s);
     void (*failed)(struct server *s, enum server_end end, const struct fault *f); // did not get so far
@@ -93,7 +95,8 @@ struct server_pool_ops {
 struct server {
     // read-only
     struct stream stream;
-    struct pool *pool;
+    struct pool *pool;   // NULL: it is a relay's
+    struct relay *relay; // the one it works for, all its life; NULL: it is a pool's
     enum server_state state;
     struct log_prefix log;
     uint32_t backend_pid, backend_key; // 0 when the server gave none
@@ -140,7 +143,7 @@ bool server_note_parameter(struct server *s, struct span name, struct span value
 // The value last reported, or NULL; good until the next message.
 const char *server_parameter(const struct server *s, const char *name);
 
-// For pool.c.
+// For pool.c, and a relay that has a connection of its own.
 
 // Where to and as whom. `topology` is referenced, `database` copied; `who` and `node_name` must outlive the server.
 struct server_target {
@@ -149,6 +152,9 @@ struct server_target {
     const char *node_name;
     const char *database; // its name on the server
     const struct credentials *who;
+    // What else the start-up packet says: name NUL value NUL ...; must outlive the login. Empty for a pool's.
+    struct span parameters;
+    struct relay *relay; // for whom, when it is for no pool
 };
 // Starts to connect to the node's addresses in turn, with TLS as server_tls_sslmode says (libpq's meanings; never on a
 // Unix socket), all within server_connect_timeout. NULL and a fault when it failed at once.

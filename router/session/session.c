@@ -6,17 +6,17 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
 // Which state may follow which, a bit each. One setter, so that an impossible move is found where it is made.
 static const uint8_t legal_moves[SESSION_STATES] = {
-    [SESSION_LOGIN] =
-        1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
+    [SESSION_LOGIN] = 1 << SESSION_IDLE | 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED |
+                      1 << SESSION_RELAY | 1 << SESSION_CLOSED,
     [SESSION_IDLE] = 1 << SESSION_WAITING | 1 << SESSION_PARKED | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_WAITING] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_LINKED | 1 << SESSION_CLOSED,
     [SESSION_PARKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
     [SESSION_LINKED] = 1 << SESSION_IDLE | 1 << SESSION_LOGIN | 1 << SESSION_CLOSED,
+    [SESSION_RELAY] = 1 << SESSION_CLOSED,
     [SESSION_CLOSED] = 0,
 };
 
@@ -48,24 +48,34 @@ void session_resume(struct session *s) {
 
 // The client.
 
-static void session_freed(struct client *c) {
-    struct session *s = container_of(c, struct session, client);
+void session_free(struct session *s) {
     struct session_env *env = s->env;
     ilist_remove(&env->sessions, &s->link);
     mem_free(s);
     env->session_closed(env->arg);
 }
 
-static void session_gone(void *owner, struct client *c) {
+static void session_freed(struct client *c) {
+    struct session *s = container_of(c, struct session, client);
+    if (s->relay)
+        session_relay_freed(s);
+    else
+        session_free(s);
+}
+
+void session_gone(void *owner, struct client *c) {
     struct session *s = owner;
     deadline_clear(&s->deadline);
     session_drop_servers(s);
+    if (s->relay) session_relay_gone(s);
     session_set_state(s, SESSION_CLOSED);
     if (s->cancel_pid) HASH_DELETE(by_key, s->env->by_key, s);
     s->cancel_pid = 0;
-    if (s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
+    session_set_pins(s, 0);
     if (s->user_counted) user_counts_leave(s->env->users, c->user);
     s->user_counted = false;
+    account_unref(s->account);
+    s->account = NULL;
     prep_client_fini(&s->names);
     settings_unref(s->settings);
     settings_unref(s->startup);
@@ -127,7 +137,8 @@ static uint64_t began_us(struct session *s) {
 
 void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us) {
     struct session *s = find_by_key(env, pid, key);
-    if (!s || began_us(s) > asked_us) return;
+    if (s && s->relay) session_relay_cancel(s);
+    if (!s || s->relay || began_us(s) > asked_us) return;
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED) {
         struct fault f;
         fault_set(&f, "57014", "canceling statement due to user request");
@@ -135,10 +146,11 @@ void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_
         session_refuse(s, &f);
         return;
     }
-    if (s->state == SESSION_LINKED && (s->due || s->open)) {
-        stats_add(env->stats, STAT_CANCELS, 1);
+    if (s->state != SESSION_LINKED) return;
+    if (s->due || s->open)
         pool_cancel_backend(s->server);
-    }
+    else
+        s->cancel_asked = s->ready; // it waits for the connection to be made ready for it
 }
 
 // All sessions of a worker.
@@ -195,6 +207,7 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
         }
     }
     find_near(env);
+    relays_topology_changed(env);
     retry_parked(env, is_any, 0);
 }
 
@@ -231,6 +244,7 @@ void sessions_tick(struct session_env *env) {
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
     retry_waiting(env);
+    relays_tick(env);
 }
 
 void sessions_drain(struct session_env *env) {
@@ -244,6 +258,9 @@ void sessions_drain(struct session_env *env) {
 void sessions_close_all(struct session_env *env) {
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
-        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
+        if (s->relay)
+            session_relay_shut(s);
+        else
+            session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
     }
 }

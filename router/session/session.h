@@ -7,6 +7,7 @@
 // together any more the connection goes back to its pool.
 //
 //   LOGIN -> IDLE -> (WAITING | PARKED) -> LINKED -> IDLE ... -> CLOSED
+//   LOGIN -> (PARKED -> LOGIN) -> RELAY -> CLOSED         a replication connection
 //
 // One thread: its worker's. Freed when the client's last callback has run.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_H
@@ -15,6 +16,7 @@
 #include "router/session/client.h"
 #include "router/session/database.h"
 #include "router/session/pool.h"
+#include "router/session/replication_counts.h"
 #include "router/session/request.h"
 #include "router/session/response.h"
 #include "router/session/route.h"
@@ -41,11 +43,13 @@ struct session_env {
     struct response_out out;
     struct buf wbuf; // messages for a server, within one call
     struct stats *stats;
-    struct user_counts *users; // of all workers
-    struct ilist sessions;     // all of them
-    struct ilist parked;       // those that wait for a server to be there
-    struct ilist waiting;      // those that wait in a pool's queue
-    struct session *by_key;    // uthash, by cancel pid
+    struct user_counts *users;              // of all workers
+    struct ilist sessions;                  // all of them
+    struct ilist parked;                    // those that wait for a server to be there
+    struct ilist waiting;                   // those that wait in a pool's queue
+    struct ilist relays;                    // replication connections (session_relay.c)
+    struct replication_counts *replication; // of all workers
+    struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
     uint64_t near;     // bit per node of the topology: in the zone where this router stands
@@ -66,6 +70,7 @@ enum session_state {
     SESSION_WAITING, // a ticket stands in a pool's queue
     SESSION_PARKED,  // the server it needs is not there; tried again when the topology changes
     SESSION_LINKED,  // a server connection works for it
+    SESSION_RELAY,   // a replication connection, joined to a server connection of its own
     SESSION_CLOSED,  // the client is gone
     SESSION_STATES
 };
@@ -76,9 +81,11 @@ struct session {
     struct session_env *env;
     enum session_state state;
     struct database *database; // NULL until authenticated
+    struct account *account;   // counted; NULL until authenticated, and when the client is gone
     struct settings *settings; // from the start-up packet and by SET, as last read from a server
     struct settings *startup;  // from the start-up packet
-    uint32_t pins;             // router/session/pins.h
+    struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
+    uint32_t pins;             // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key;
 
     // private
@@ -91,7 +98,10 @@ struct session {
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
     struct prep_client names;
-    struct touched *touched; // settings that are to be read back (session_settings.c); NULL = none
+    struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
+    uint32_t pins_seen;      // those of `pins` whose state the server has shown
+    uint32_t pins_suspected; // what there may have been to ask for since the first of `pins`
+    uint32_t pins_kept;      // what the unit that is `settling` may have caused, whatever it has ended
     uint64_t context;        // of statements parsed while it is not known what is in force; 0 = it is
     struct request request;
     struct response response;
@@ -109,6 +119,7 @@ struct session {
     uint32_t tail;               // bytes of a streamed message still to come from the client
     bool tail_discard;           // ... and nobody wants them
     bool ready;                  // `request` is complete and waits to be sent
+    bool cancel_asked;           // ... and is to be cancelled when it has been
     bool open;                   // messages were sent for which the client's Sync has not come
     bool skipping;               // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood

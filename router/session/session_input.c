@@ -76,7 +76,7 @@ static void answer_ready(struct session *s) {
 
 // What was scanned while the error was on its way is passed over like the rest, and what follows is another unit.
 static void unit_forget(struct session *s) {
-    s->ready = false;
+    s->ready = s->cancel_asked = false;
     request_reset(&s->request);
 }
 
@@ -230,7 +230,8 @@ static bool send_prelude(struct session *s) {
     return true;
 }
 
-static void put_batch(struct session *s, struct span unit, struct buf *out) {
+// False: the unit can go as it is.
+static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     const struct request *r = &s->request;
     struct prep_rewrite w = {
         .client = &s->names,
@@ -245,8 +246,9 @@ static void put_batch(struct session *s, struct span unit, struct buf *out) {
         .flush_is_sync = s->flush_due,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
-    prep_rewrite(&w, unit);
+    bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
+    return changed;
 }
 
 static bool may_write(const struct session *s) {
@@ -288,8 +290,8 @@ static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
-    if (r->unreadable) caused |= 1u << PIN_INDEX_UNREADABLE;
-    if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= 1u << PIN_INDEX_SET;
+    if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
+    if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
     if (s->on_replica && caused) { // nothing but an error comes of it there, most likely
         s->server->dirty = true;
         caused = 0;
@@ -297,11 +299,9 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
-    if (caused && !s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
-    s->pins |= caused;
-    if (caused) s->held = s->server;
+    session_pin(s, caused);
+    if (facts & FACTS_SETTLING) s->pins_kept = caused;
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
-    if (facts & FACT_LISTEN) s->response.notifications = true;
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
@@ -331,7 +331,7 @@ static void note_exchange(struct session *s, struct span unit, bool begun) {
 static void put_unit(struct session *s, struct span unit, bool begun, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH) {
-        put_batch(s, unit, out);
+        if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
@@ -542,6 +542,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;
@@ -555,6 +556,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         answer_lost(s, unit);
     else if (where == PLACE_HERE)
         send_unit(s, unit);
+    if (where == PLACE_HERE && s->cancel_asked) pool_cancel_backend(s->server);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
     if (s->state == SESSION_IDLE) session_rest(s);
     return unit.len;

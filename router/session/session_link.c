@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "config/users.h"
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
@@ -16,17 +15,6 @@
 enum { RERUNS_MAX = 2 };
 
 static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
-
-// Credentials.
-
-static void give_credentials(struct session *s, struct pool *p) {
-    struct credentials c = {.user = s->client.user, .keys = s->client.keys};
-    const struct user *u = users_find(s->env->config->users, s->client.user);
-    if (u && u->kind == USER_SECRET_PLAIN) c.password = u->password;
-    pool_set_credentials(p, &c);
-    secret_wipe(&c.password);
-    explicit_bzero(&c.keys, sizeof c.keys);
-}
 
 // Getting one.
 
@@ -43,13 +31,9 @@ void session_park(struct session *s) {
     session_set_state(s, SESSION_PARKED);
 }
 
-static struct pool *pool_of(const struct session *s, int node) {
-    const struct session_env *env = s->env;
-    return pools_find(env->pools, &env->topology->nodes[node], s->client.database, s->client.user);
-}
+static struct pool *pool_of(const struct session *s, int node) { return account_pool(s->account, (size_t)node); }
 
 static void acquire(struct session *s, struct pool *p, int node, bool replica) {
-    if (session_is_login(s) || !pool_credentials(p)) give_credentials(s, p);
     s->node = (uint8_t)node;
     s->on_replica = replica;
     struct server *sv = pool_get(p, &s->ticket, &session_server_ops, s);
@@ -184,7 +168,7 @@ static void on_granted(struct ticket *t, struct server *sv) {
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
 
 // The server cannot be reached from here just now, or does not take another connection: go elsewhere, or wait.
-static void avoid_server(struct session *s) {
+void session_avoid_server(struct session *s) {
     struct session_env *env = s->env;
     if (s->node >= ROUTE_NODES_MAX) return;
     env->avoid |= UINT64_C(1) << s->node;
@@ -211,7 +195,7 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     if (refused && s->node < ROUTE_NODES_MAX)
         s->avoid |= UINT64_C(1) << s->node;
     else
-        avoid_server(s);
+        session_avoid_server(s);
     if (login)
         session_login_retry(s);
     else

@@ -14,7 +14,7 @@
 
 // A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
 // random. The pid stays positive, since clients print it as an int.
-static void make_cancel_key(struct session *s) {
+void session_make_cancel_key(struct session *s) {
     struct session *taken;
     uint32_t random[2];
     do {
@@ -67,7 +67,7 @@ static void welcome(struct session *s, struct span parameters) {
     s->parked_us = 0;
     note_parameters(s, parameters);
     session_configure(s, NULL);
-    make_cancel_key(s);
+    session_make_cancel_key(s);
     session_set_state(s, SESSION_IDLE);
     client_welcome(&s->client, parameters, s->cancel_pid, s->cancel_key);
     if (s->state != SESSION_CLOSED) session_settle(s);
@@ -82,7 +82,7 @@ static struct span remembered(struct session *s, bool *fresh) {
 enum { CATALOG_WAIT_US = 1000 * 1000 };
 bool session_awaits_catalog(const struct session *s) {
     const struct database *d = s->database;
-    return !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
+    return d && !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
 }
 
 // All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while
@@ -119,15 +119,35 @@ static bool count_user(struct session *s) {
     return s->user_counted;
 }
 
-void session_authenticated(void *owner, struct client *c) {
+struct credentials session_credentials(const struct session *s, const struct scram_keys *keys) {
+    const struct user *u = users_find(s->env->config->users, s->client.user);
+    struct credentials c = {.user = s->client.user, .keys = *keys};
+    if (u && u->kind == USER_SECRET_PLAIN) c.password = u->password;
+    return c;
+}
+
+static void open_account(struct session *s, const struct scram_keys *keys) {
+    struct credentials c = session_credentials(s, keys);
+    s->account = account_get(s->env->pools, s->client.database, s->client.user);
+    account_set_credentials(s->account, &c);
+    secret_wipe(&c.password);
+    explicit_bzero(&c.keys, sizeof c.keys);
+}
+
+void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys) {
     struct session *s = owner;
     struct session_env *env = s->env;
     const struct database_config *d = config_database(env->config, c->database);
-    if (!d) {
+    if (!d && c->replication != REPLICATION_PHYSICAL) {
         session_fail(s, STAT_ERROR_NO_DATABASE, "3D000", "database \"%s\" does not exist", c->database);
         return;
     }
     if (!count_user(s)) return;
+    if (c->replication != REPLICATION_NONE) {
+        session_relay_open(s, keys);
+        return;
+    }
+    open_account(s, keys);
     bool made;
     s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
     if (made) {
@@ -144,6 +164,10 @@ void session_authenticated(void *owner, struct client *c) {
 // No server can be had now: what an earlier login was shown will do.
 void session_login_retry(struct session *s) {
     bool fresh;
+    if (s->relay) {
+        session_relay_try(s);
+        return;
+    }
     struct span parameters = remembered(s, &fresh);
     if (session_awaits_catalog(s))
         session_park(s);
@@ -200,9 +224,9 @@ void session_login_linked(struct session *s) {
 void session_login_replied(struct session *s) {
     struct server *sv = s->server;
     if (!pipeline_is_empty(&sv->replies)) return;
-    if (s->response.settings_failed) {
+    if (s->response.refusal) {
         // The statement was one transaction, so the connection is what it was before.
-        struct fault refusal = s->response.refusal;
+        struct fault refusal = *s->response.refusal;
         session_unlink(s);
         client_fail(&s->client, STAT_ERROR_AUTH, &refusal);
         return;

@@ -38,14 +38,6 @@ void session_client_drained(void *owner, struct client *c) {
 
 // Answered.
 
-static void unpin(struct session *s) {
-    if (!s->pins) return;
-    s->pins = 0;
-    s->response.notifications = false;
-    stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, -1);
-    if (!s->session_mode) s->held = NULL; // `server` is it, and goes back to the pool when all is answered
-}
-
 // DISCARD ALL and its like have been answered: what they did is known now.
 static void settle_facts(struct session *s, char tx_status) {
     struct server *sv = s->server ? s->server : s->held;
@@ -56,14 +48,14 @@ static void settle_facts(struct session *s, char tx_status) {
         if (facts & ~SESSION_SETTLING_SYNTAX)
             sv->dirty = true;
         else if (tx_status == PROTO_TX_IDLE)
-            unpin(s);
+            session_touch_states(s, PINS_ASKED | PIN_BIT(UNREADABLE)); // the last one has no state: it is over
         return;
     }
     if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
         prep_client_forget_all(&s->names);
         prep_server_forget_all(&sv->prepared);
     }
-    if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) unpin(s);
+    if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) session_release_pins(s, s->pins_kept);
 }
 
 static void on_ready(void *arg, const struct reply *due, char tx_status) {
@@ -167,22 +159,48 @@ static bool is_over(const struct session *s) {
     return sv && !sending && !s->due && !s->open && pipeline_is_empty(&sv->replies) && sv->tx_status == PROTO_TX_IDLE;
 }
 
+// Names of the pins, for whoever is disconnected because of them.
+static void put_pins(uint32_t pins, struct buf *out) {
+    const char *name;
+    for (unsigned i = 0; (name = pin_str(i)); i++)
+        if (pins >> i & 1) buf_printf(out, "%s%s", buf_len(out) ? ", " : "", name);
+    buf_put_u8(out, 0);
+}
+
+// The shorter of two options of which 0 is never.
+static int64_t sooner(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
+
+// Outside a transaction.
+static int64_t idle_limit(const struct session *s) {
+    const struct config *c = s->env->config;
+    return s->pins ? sooner(c->client_idle_timeout, c->pin_idle_timeout) : c->client_idle_timeout;
+}
+
 static void on_idle_timeout(struct deadline *d) {
     struct session *s = container_of(d, struct session, deadline);
-    bool in_transaction = s->server != NULL || s->tx.phase == TRANSACTION_DEFERRED;
-    session_fail(s, STAT_ERROR_IDLE_TIMEOUT, in_transaction ? "25P03" : "57P05",
-                 in_transaction ? "terminating connection due to idle_transaction_timeout"
-                                : "terminating connection due to client_idle_timeout");
+    struct buf pins = buf_make(256);
+    put_pins(s->pins, &pins);
+    if (s->server || s->tx.phase == TRANSACTION_DEFERRED)
+        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "25P03", "terminating connection due to idle_transaction_timeout");
+    else if (idle_limit(s) == s->env->config->client_idle_timeout)
+        session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P05", "terminating connection due to client_idle_timeout");
+    else
+        session_fail(
+            s, STAT_ERROR_IDLE_TIMEOUT, "57P05",
+            "terminating connection due to pin_idle_timeout: it kept a server connection for its session state "
+            "(%s)",
+            (const char *)pins.data);
+    buf_release(&pins);
 }
 
 static void watch_idleness(struct session *s) {
     const struct config *c = s->env->config;
-    if (!c->client_idle_timeout && !c->idle_transaction_timeout) return;
+    if (!c->client_idle_timeout && !c->idle_transaction_timeout && !c->pin_idle_timeout) return;
+    // A notification is nothing that the client has said.
+    if (s->state == SESSION_IDLE && deadline_is_set(&s->deadline)) return;
     bool in_transaction =
         s->tx.phase == TRANSACTION_DEFERRED || (s->server && !s->due && s->server->tx_status != PROTO_TX_IDLE);
-    int64_t limit = in_transaction             ? c->idle_transaction_timeout
-                    : s->state == SESSION_IDLE ? c->client_idle_timeout
-                                               : 0;
+    int64_t limit = in_transaction ? c->idle_transaction_timeout : s->state == SESSION_IDLE ? idle_limit(s) : 0;
     deadline_set(s->env->server.deadlines, &s->deadline, limit, on_idle_timeout);
 }
 
@@ -206,11 +224,13 @@ void session_settle(struct session *s) {
         session_tx_leave(s, true);
         return;
     }
-    if (is_over(s) && s->touched) {
+    bool over = is_over(s);
+    if (over && s->touched && session_awaits_cancel(s)) return; // on_drained comes
+    if (over && s->touched) {
         session_read_settings(s);
         return;
     }
-    if (is_over(s)) {
+    if (over) {
         bool again = s->response.drop;
         session_unlink(s);
         if (again) {
@@ -244,7 +264,7 @@ static void settings_were_refused(struct session *s) {
         session_resume(s);
         return;
     }
-    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal.text);
+    fault_set(&f, "08006", "the session's settings could not be restored: %s", s->response.refusal->text);
     client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, &f);
 }
 
@@ -255,7 +275,7 @@ static void after_read(struct session *s) {
         session_left(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
-    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.settings_failed)
+    else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.refusal)
         settings_were_refused(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies))
         prelude_done(s);
@@ -296,7 +316,10 @@ void session_server_readable(void *owner, struct server *sv) {
 
 static void on_drained(void *owner, struct server *sv) {
     (void)sv;
-    session_resume(owner);
+    if (session_is_login(owner))
+        session_resume(owner);
+    else
+        session_settle(owner); // it may have waited for the end of a cancel
 }
 
 static void on_broken(void *owner, struct server *sv, const struct fault *f) { session_server_lost(owner, sv, f); }

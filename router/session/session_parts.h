@@ -4,7 +4,8 @@
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
 // client says, session_output.c what the server says, session_tx.c transactions that no server knows of yet and those
-// on replicas, session_lost.c a transaction without its server. Nobody else includes this.
+// on replicas, session_lost.c a transaction without its server, session_settings.c and session_pins.c what the client
+// leaves on a connection, session_relay.c replication connections. Nobody else includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -19,6 +20,8 @@ enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 
 // session.c
 void session_set_state(struct session *s, enum session_state to);
+void session_gone(void *owner, struct client *c); // a client's op
+void session_free(struct session *s);             // nothing of it is in use any more
 static inline bool session_is_login(const struct session *s) { return s->client.state != CLIENT_READY; }
 // FATAL to the client; the server connection is dealt with when the client is gone.
 void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...)
@@ -27,7 +30,10 @@ void session_fail(struct session *s, enum stat_error reason, const char *sqlstat
 void session_resume(struct session *s);
 
 // session_login.c
-void session_authenticated(void *owner, struct client *c);
+void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys);
+// What logs in to the servers: what the client's login has taught us, or the password that is configured. To be wiped.
+struct credentials session_credentials(const struct session *s, const struct scram_keys *keys);
+void session_make_cancel_key(struct session *s);
 void session_login_linked(struct session *s); // a server has been found for the welcome
 // What the session itself must know of its parameters.
 void session_note_parameter(struct session *s, struct span name, struct span value);
@@ -60,6 +66,11 @@ void session_note_ddl(struct session *s, bool over); // the schema may have chan
 void session_note_write(struct session *s);          // something that may have written has been answered
 void session_note_read(struct session *s);           // an answer has been shown
 void session_unpark(struct session *s);              // tries again
+// A cancel of what has been answered is still on its way to the backend, and would hit whatever is sent now.
+static inline bool session_awaits_cancel(const struct session *s) {
+    return s->server && s->server->cancels && !s->due && !s->open;
+}
+void session_avoid_server(struct session *s); // nobody here goes to the server of its node for a while
 bool session_park_expired(const struct session *s, uint64_t now_us);
 // The transaction's replica has answered the ROLLBACK of session_tx_leave.
 void session_left(struct session *s);
@@ -132,8 +143,35 @@ struct meaning session_meaning(const struct session *s);
 // what it has SET in vain go to `told`, unless that is NULL.
 void session_configure(struct session *s, struct buf *told);
 
+// When nothing is due and no transaction is open, the server is to be asked which of these pins have a state.
+void session_touch_states(struct session *s, uint32_t pins);
+
+// session_pins.c
+// The one setter of s->pins.
+void session_set_pins(struct session *s, uint32_t pins);
+// The unit that is sent may have caused these pins, and its facts say which it may have ended.
+void session_pin(struct session *s, uint32_t caused);
+// DISCARD ALL has been done: no pin but `kept` has a cause any more.
+void session_release_pins(struct session *s, uint32_t kept);
+// A query for the states of `pins`, appended to others: rows of (NULL, name, true), one for each that is there.
+void session_put_states_sql(uint32_t pins, struct buf *sql);
+uint32_t session_state_pin(struct span name); // of such a row: the pin
+// The server was asked for the states of the pins `asked`, and has those of `found`.
+void session_states_read(struct session *s, uint32_t asked, uint32_t found);
+
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost
+
+// session_relay.c
+// An authenticated client wants to replicate.
+void session_relay_open(struct session *s, const struct scram_keys *keys);
+void session_relay_try(struct session *s);    // it waits for the primary: try again
+void session_relay_gone(struct session *s);   // the client is gone
+void session_relay_freed(struct session *s);  // ... and so is its memory: session_free follows, now or later
+void session_relay_cancel(struct session *s); // it was asked to stop what it does
+void session_relay_shut(struct session *s);   // the router ends
+void relays_topology_changed(struct session_env *env);
+void relays_tick(struct session_env *env);
 
 // session_output.c
 extern const struct response_ops session_response_ops;

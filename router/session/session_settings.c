@@ -5,7 +5,8 @@
 // Which parameters a statement touches is known from its text; what they are afterwards, only the server knows, for a
 // transaction may be rolled back, in part as well. So they are remembered as touched, and when no transaction is open
 // any more their values are read back from the connection. What was read is the session's from then on, and every
-// connection that works for it is given that first (session_input.c, the prelude).
+// connection that works for it is given that first (session_input.c, the prelude). The same question asks for the other
+// state that may be there (session_pins.c).
 //
 // Until then nobody knows what the connection has in force: it is not given back, and statements parsed meanwhile are
 // nobody else's.
@@ -21,25 +22,11 @@ enum { SETTINGS_BYTES_MAX = 64 * 1024 };
 struct touched {
     struct setting_names names;
     struct buf rows; // DataRow messages, while reading
+    uint32_t states; // bits of pins (session_pins.c): whether there is any state of theirs
     bool anything;   // DO or CALL: it may have left anything behind
     bool reading;    // the query has been sent
     bool undone;     // something of it may have been, and have left a default behind
     bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
-};
-
-// What else a session may hold, each by the name of its pin: whether there is any.
-static const struct {
-    enum pin_index pin;
-    const char *from;
-} states[] = {
-    {PIN_INDEX_TEMP, "pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
-    {PIN_INDEX_TEMP, "pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
-    {PIN_INDEX_TEMP, "pg_catalog.pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"},
-    {PIN_INDEX_PREPARED, "pg_catalog.pg_prepared_statements WHERE from_sql"},
-    {PIN_INDEX_HOLD_CURSOR, "pg_catalog.pg_cursors WHERE is_holdable"},
-    {PIN_INDEX_LISTEN, "pg_catalog.pg_listening_channels()"},
-    {PIN_INDEX_ADVISORY_LOCK, "pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND "
-                              "pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"},
 };
 
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
@@ -101,17 +88,23 @@ static bool parses_after_run(struct span batch) {
     return false;
 }
 
+static struct touched *touched_of(struct session *s) {
+    if (s->touched) return s->touched;
+    s->touched = mem_new(struct touched);
+    setting_names_init(&s->touched->names);
+    s->touched->rows = buf_make(2 * SETTINGS_BYTES_MAX);
+    return s->touched;
+}
+
+void session_touch_states(struct session *s, uint32_t pins) { touched_of(s)->states |= pins; }
+
 static void add_touched(struct session *s, const struct setting_names *n) {
     bool anything = (s->request.verdict.facts & FACT_CALL) != 0;
     if (!buf_len(&n->names) && !anything) return;
-    if (!s->touched) {
-        s->touched = mem_new(struct touched);
-        setting_names_init(&s->touched->names);
-        s->touched->rows = buf_make(2 * SETTINGS_BYTES_MAX);
-    }
+    touched_of(s)->anything |= anything;
+    if (anything) s->touched->states |= PINS_ASKED;
     buf_put_span(&s->touched->names.names, buf_span(&n->names));
     s->touched->names.restores |= n->restores;
-    s->touched->anything |= anything;
 }
 
 static void collect(struct session *s, struct span unit, struct setting_names *n) {
@@ -158,8 +151,7 @@ bool session_touch(struct session *s, struct span unit) {
 
 // What the client's texts mean is known again, unless something has a part in it that keeps the client here.
 static void know_context(struct session *s) {
-    const uint32_t unknown = 1u << PIN_INDEX_TEMP | 1u << PIN_INDEX_UNREADABLE | 1u << PIN_INDEX_SET;
-    if (!(s->pins & unknown)) s->context = 0;
+    if (!(s->pins & (PIN_BIT(TEMP) | PIN_BIT(UNREADABLE) | PIN_BIT(SET)))) s->context = 0;
 }
 
 bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
@@ -174,15 +166,12 @@ void session_touched_ready(struct session *s, const struct reply *due, char tx_s
 
 // Reading back.
 
-// Rows of all that the session has set and the server shows, and of (NULL, pin) for each state there is.
-static void put_anything_sql(struct buf *sql) {
+// Rows of all that the session has set and the server shows.
+static void put_all_set_sql(struct buf *sql) {
     buf_printf(sql,
                "%sSELECT pg_catalog.lower(name),pg_catalog.current_setting(name,true),true FROM pg_catalog.pg_settings "
                "WHERE source OPERATOR(pg_catalog.=) 'session'",
                buf_len(sql) ? " UNION ALL " : "");
-    for (size_t i = 0; i < countof(states); i++)
-        buf_printf(sql, " UNION ALL SELECT NULL,'%s',true WHERE EXISTS(SELECT FROM %s)", pin_str(states[i].pin),
-                   states[i].from);
 }
 
 static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
@@ -191,18 +180,12 @@ void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
     struct span names = buf_span(&s->touched->names.names);
     if (names.len) settings_read_sql(names, may_be_defaults(s->touched), &sql);
-    if (s->touched->anything) put_anything_sql(&sql);
+    if (s->touched->anything) put_all_set_sql(&sql);
+    session_put_states_sql(s->touched->states, &sql);
     s->touched->reading = true;
     session_ask_server(s, buf_span(&sql));
     s->response.capture = &s->touched->rows;
     buf_release(&sql);
-}
-
-// What cannot be carried to another connection: the client keeps this one.
-static void keep_connection(struct session *s, enum pin_index why) {
-    if (!s->pins) stats_gauge_add(s->env->stats, STAT_GAUGE_CLIENTS_PINNED, 1);
-    s->pins |= 1u << why;
-    s->held = s->server;
 }
 
 // One value of a DataRow; false when it is NULL.
@@ -237,47 +220,47 @@ static bool encodings_agree(const struct server *sv) {
     return client && server && strcmp(client, server) == 0;
 }
 
-// State that was found there keeps the client with it.
-static void take_state(struct session *s, struct span name) {
-    for (size_t i = 0; i < countof(states); i++) {
-        if (!span_is(name, pin_str(states[i].pin))) continue;
-        keep_connection(s, states[i].pin);
-        if (states[i].pin == PIN_INDEX_LISTEN) s->response.notifications = true;
-        return;
-    }
-}
+// What the server has answered.
+struct read_back {
+    struct buf unset, pairs; // of settings
+    uint32_t states;         // there are, bits of pins
+    bool whole;              // nothing of it is missing
+};
 
 // False when what the row tells of cannot be carried to another connection.
-static bool take_row(struct session *s, struct span row, struct buf *unset, struct buf *pairs) {
+static bool take_row(struct session *s, struct span row, struct read_back *r) {
     struct cursor c = cursor_of(row);
     struct span name, value, set;
     if (cursor_u16(&c) != 3) return false;
     bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
-    if (state) take_state(s, value);
+    if (state) r->states |= session_state_pin(value);
     if (state) return true;
     is_set = next_column(&c, &set) && span_is(set, "t") && is_set;
     if (c.bad) return false;
     if (!is_set || is_default(s, name, value)) {
-        buf_put_span(unset, name);
-        buf_put_u8(unset, 0);
+        buf_put_span(&r->unset, name);
+        buf_put_u8(&r->unset, 0);
         return true;
     }
-    buf_put_span(pairs, name);
-    buf_put_u8(pairs, 0);
-    buf_put_span(pairs, value);
-    buf_put_u8(pairs, 0);
+    buf_put_span(&r->pairs, name);
+    buf_put_u8(&r->pairs, 0);
+    buf_put_span(&r->pairs, value);
+    buf_put_u8(&r->pairs, 0);
     return is_ascii(value) || encodings_agree(s->server);
 }
 
-static bool take_rows(struct session *s, struct buf *unset, struct buf *pairs) {
+static bool take_rows(struct session *s, struct read_back *r) {
     struct span rows = buf_span(&s->touched->rows);
     struct frame frame;
-    if (s->touched->rows.failed || s->touched->names.names.failed || s->response.settings_failed) return false;
+    bool carried = !s->touched->names.names.failed;
+    r->whole = !s->touched->rows.failed && !s->response.refusal;
+    if (!r->whole) return false;
     for (; rows.len; rows = span_from(rows, frame.total)) {
-        if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) return false;
-        if (!take_row(s, frame.payload, unset, pairs)) return false;
+        r->whole = frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) == WIRE_OK;
+        if (!r->whole) return false;
+        carried &= take_row(s, frame.payload, r);
     }
-    return buf_len(pairs) <= SETTINGS_BYTES_MAX && settings_bytes(s->settings) <= SETTINGS_BYTES_MAX;
+    return carried && buf_len(&r->pairs) <= SETTINGS_BYTES_MAX && settings_bytes(s->settings) <= SETTINGS_BYTES_MAX;
 }
 
 // RESET means the value of the start-up packet, which the server takes for just another SET.
@@ -306,21 +289,27 @@ static void adopt(struct session *s, struct span unset, struct span pairs) {
     buf_release(&again);
 }
 
+// The answer, as far as there is one: without it the settings stay where they are, and the pins as they were. False
+// when the session ends with it.
+static bool take_answer(struct session *s) {
+    const struct touched *t = s->touched;
+    struct read_back r = {.unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2)};
+    bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
+    bool kept = settings && !carried;
+    if (r.whole) session_states_read(s, t->states, r.states);
+    if (settings && carried) adopt(s, buf_span(&r.unset), buf_span(&r.pairs));
+    if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
+    buf_release(&r.unset);
+    buf_release(&r.pairs);
+    if (!kept || !s->on_replica) return true;
+    session_fail(s, STAT_ERROR_UNSUPPORTED, "0A000", // no connection to a replica is kept
+                 "what was SET in a READ ONLY transaction on a replica cannot be carried to another server");
+    return false;
+}
+
 void session_settings_read(struct session *s) {
-    struct buf unset = buf_make(SIZE_MAX / 2), pairs = buf_make(SIZE_MAX / 2), *told = &s->env->wbuf;
-    bool carried = take_rows(s, &unset, &pairs);
-    if (carried)
-        adopt(s, buf_span(&unset), buf_span(&pairs));
-    else if (!s->on_replica)
-        keep_connection(s, PIN_INDEX_SET);
-    buf_release(&unset);
-    buf_release(&pairs);
-    if (!carried && s->on_replica) { // where no connection is kept
-        session_fail(s, STAT_ERROR_UNSUPPORTED, "0A000",
-                     "what was SET in a READ ONLY transaction on a replica cannot be "
-                     "carried to another server");
-        return;
-    }
+    struct buf *told = &s->env->wbuf;
+    if (!take_answer(s)) return;
     response_start(&s->response, false);
     session_forget_touched(s);
     know_context(s);

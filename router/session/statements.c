@@ -12,6 +12,7 @@ struct statements {
     struct ilist idle;        // refs == 0, oldest first
     size_t max_idle, idle_bytes;
     uint64_t *next_id;
+    struct statement *last; // asked for: a Parse is looked up when it is scanned, and again when it is sent
 };
 
 enum { STATEMENTS_FIRST_SLOTS = 64, STATEMENTS_IDLE_BYTES_MAX = 8 * 1024 * 1024 };
@@ -30,6 +31,7 @@ static struct statement **slot_of(struct statements *t, uint64_t hash) { return 
 
 static void statement_drop(struct statements *t, struct statement *s) {
     struct statement **at = slot_of(t, s->hash);
+    if (t->last == s) t->last = NULL;
     while (*at != s) at = &(*at)->chain;
     *at = s->chain;
     t->count--;
@@ -81,16 +83,23 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     return s;
 }
 
+static bool is_same(const struct statement *s, struct span query, struct span types, struct meaning m) {
+    return meaning_equal(s->meaning, m) && span_eq(s->query, query) && span_eq(s->types, types);
+}
+
 struct statement *statements_intern(struct statements *t, struct span query, struct span types, struct meaning m) {
+    if (t->last && is_same(t->last, query, types, m)) {
+        statement_ref(t->last);
+        return t->last;
+    }
     uint64_t hash = XXH3_64bits_withSeed(query.ptr, query.len,
                                          XXH3_64bits_withSeed(types.ptr, types.len, m.context + 31 * m.epoch));
     for (struct statement *s = *slot_of(t, hash); s; s = s->chain) {
-        if (s->hash == hash && meaning_equal(s->meaning, m) && span_eq(s->query, query) && span_eq(s->types, types)) {
-            statement_ref(s);
-            return s;
-        }
+        if (s->hash != hash || !is_same(s, query, types, m)) continue;
+        statement_ref(s);
+        return t->last = s;
     }
-    return statement_new(t, query, types, m, hash);
+    return t->last = statement_new(t, query, types, m, hash);
 }
 
 void statement_ref(struct statement *s) {

@@ -237,7 +237,7 @@ class Router(Endpoint):
         """Ends it and checks that it ended well. Idempotent."""
         if self._process is None:
             return
-        ports = self.server_ports() if self._process.poll() is None else set()
+        sockets = self.server_sockets() if self._process.poll() is None else set()
         if self._process.poll() is None:
             self.send_signal(signum)
         try:
@@ -251,7 +251,7 @@ class Router(Endpoint):
         self.check_sanitizers()
         if code != 0:
             raise RouterFailed(f"the router ended with code {code}, see {self.log_path}:\n{self.log_tail()}")
-        self._check_backends_gone(ports)
+        self._check_backends_gone(sockets)
 
     def kill(self):
         """kill -9, as when its machine is lost."""
@@ -266,13 +266,18 @@ class Router(Endpoint):
                 text = f.read().split("\nShadow bytes")[0][:6000]
             raise RouterFailed(f"a sanitizer complained, see {reports[0]}:\n{text}")
 
-    def _check_backends_gone(self, ports):
+    def _check_backends_gone(self, sockets):
         """No backend may be left at the other end of the connections that the router had at its end."""
+        def left():
+            for node in self.cluster.nodes:
+                if node.pid is not None:
+                    yield from node.sql("select pid, client_port, state, query from pg_stat_activity "
+                                        "where client_port = any(%s)", (ports_to(sockets, node),))
+
         def gone():
-            query = "select pid, client_port, state, query from pg_stat_activity where client_port = any(%s)"
             with contextlib.suppress(psycopg.OperationalError):
-                return not [r for n in self.cluster.nodes if n.pid is not None for r in n.sql(query, (list(ports),))]
-        if ports:
+                return not list(left())
+        if sockets:
             self._wait(gone, 10, "the backends of the router's connections to end")
 
     def reload(self, wait=True, **changes):
@@ -365,8 +370,11 @@ class Router(Endpoint):
             fields = f.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def server_ports(self):
-        """Local TCP ports of the router's connections to servers of the cluster."""
+    def server_sockets(self):
+        """The router's TCP connections to servers of the cluster: (server's port, port here).
+
+        Not the port here alone: the kernel gives the same one to connections that go to different servers.
+        """
         servers = {n.port for n in self.cluster.nodes}
         inodes = set()
         for fd in glob.glob(f"/proc/{self.pid}/fd/*"):
@@ -374,19 +382,24 @@ class Router(Endpoint):
                 match = re.match(r"socket:\[(\d+)\]", os.readlink(fd))
                 if match:
                     inodes.add(match[1])
-        ports = set()
+        sockets = set()
         with open("/proc/net/tcp", encoding="ascii") as f:
             for line in list(f)[1:]:
                 fields = line.split()
                 remote = int(fields[2].split(":")[1], 16)
                 if fields[9] in inodes and remote in servers:
-                    ports.add(int(fields[1].split(":")[1], 16))
-        return ports
+                    sockets.add((remote, int(fields[1].split(":")[1], 16)))
+        return sockets
 
     def backends(self, node, user="app", dbname=DATABASE):
         """Backends of `node` that serve this router for a user and database."""
         return node.sql("select pid, state, query from pg_stat_activity where usename = %s and datname = %s and "
-                        "client_port = any(%s)", (user, dbname, list(self.server_ports())))
+                        "client_port = any(%s)", (user, dbname, ports_to(self.server_sockets(), node)))
+
+
+def ports_to(sockets, node):
+    """The ports here of those connections that go to `node`."""
+    return [here for port, here in sockets if port == node.port]
 
 
 def run_cli(*arguments, env=None, as_user=None, timeout=20, stdin=None):

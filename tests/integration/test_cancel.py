@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
 """A cancel request ends the statement of the client that it names, wherever that runs, and nobody else's."""
+import random
+import signal
 import socket
 import threading
 import time
@@ -9,7 +11,7 @@ import pytest
 
 import frontend as fe
 from harness.load import port, run_clients
-from pgcluster import wait_until
+from pgcluster import send, wait_until
 
 
 def login(endpoint):
@@ -116,6 +118,120 @@ def test_only_the_named_client(router):
             stop.set()
             thread.join()
         assert hits > 0, "not one cancel came through: the test shows nothing"
+
+
+class Target:
+    """A client that cancels what it does again and again, and counts what that did."""
+
+    def __init__(self, endpoint, index, begin="", sql="select pg_sleep(0.002)", follow="select pg_sleep(0.003)", end=""):
+        self._endpoint, self._random = endpoint, random.Random(index)
+        self._conn = login(endpoint)
+        self._begin, self._sql, self._follow, self._end = begin, sql, follow, end
+        self.hits = 0
+
+    def round(self):
+        """One statement and its cancel, which comes before it, while it runs, or after its end. What is sent once the
+        cancel has been answered was not cancelled."""
+        conn = self._conn
+        if self._begin:
+            conn.ask(fe.query(self._begin))
+        if self._random.random() < 0.1:
+            send_cancel(self._endpoint, conn.key)
+        conn.send(fe.query(self._sql))
+        if self._random.random() < 0.3:
+            self.hits += self._outcome(conn.until("Z"))
+            send_cancel(self._endpoint, conn.key)
+        else:
+            time.sleep(self._random.random() * 0.003)  # for an offset, not for an event
+            send_cancel(self._endpoint, conn.key)
+            self.hits += self._outcome(conn.until("Z"))
+        if conn.status == "E":
+            conn.ask(fe.query("rollback"))
+            return
+        for sql in filter(None, (self._follow, self._end)):
+            got = fe.errors(conn.ask(fe.query(sql)))
+            assert not got, f"{sql}: {got}"
+
+    @staticmethod
+    def _outcome(got):
+        codes = [e["C"] for e in fe.errors(got)]
+        assert codes in ([], ["57014"]), codes
+        return len(codes)
+
+    def close(self):
+        self._conn.socket.close()
+
+
+RACES = {  # name: how its statements run
+    "primary": {"sql": "select txid_current(), pg_sleep(0.002)"},
+    "replica": {"follow": "select 1"},
+    "transaction": {"begin": "begin", "end": "commit"},
+    "pinned": {"begin": "create temp table if not exists t ()", "sql": "select pg_sleep(0.002)", "end": "discard all"},
+}
+
+
+@pytest.mark.timeout(900)
+def test_race(router, full):
+    """One connection to each server, and cancels at every moment: nobody gets a 57014 that it did not ask for, neither the
+    next user of the backend nor the client itself for a statement that it sent after its cancel was answered."""
+    cancels = 10000 if full else 2500
+    endpoint = router(default_pool_size=1, workers=1)
+    stop = threading.Event()
+    targets = [Target(endpoint, n, **how) for n, how in enumerate(RACES.values())]
+    answers = [0, 0]
+
+    def victim(index):
+        with login(endpoint) as conn:
+            while not stop.is_set():
+                sql = f"select {answers[index]}, pg_sleep(0.001)" + (", txid_current()" if index else "")
+                got = conn.ask(fe.query(sql))
+                assert not fe.errors(got) and fe.rows(got)[0][0] == str(answers[index]), got
+                answers[index] += 1
+
+    def work(index):
+        if index >= len(targets):
+            return victim(index - len(targets))
+        try:
+            while not stop.is_set():
+                targets[index].round()
+                counted[index] += 1
+        except BaseException:
+            stop.set()
+            raise
+
+    counted = [0] * len(targets)
+    ender = threading.Thread(target=lambda: (wait_until(
+        lambda: stop.is_set() or sum(counted) >= cancels, 800, f"{cancels} cancels"), stop.set()))
+    ender.start()
+    run_clients(len(targets) + 2, work, timeout=850)
+    ender.join()
+    for target, name in zip(targets, RACES):
+        target.close()
+        assert target.hits > 0, f"no cancel came through: {name}"
+    assert min(answers) > 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["not_hit", "cancelled"])
+def test_what_follows_a_cancel(router, cluster, again):
+    """A cancel that is late hits nothing that was sent after it, which waits for it; and which can be cancelled itself."""
+    endpoint = router(workers=1)
+    with login(endpoint) as conn:
+        conn.ask(fe.query("begin"))
+        conn.send(fe.query("select pg_sleep(0.5) /* before */"))
+        wait_until(lambda: running(cluster, "/* before */"), 10, "the statement to run")
+        cluster.dirty = True
+        send(cluster.primary.pid, signal.SIGSTOP)  # the postmaster alone: it takes no cancel, backends go on
+        send_cancel(endpoint, conn.key)
+        assert not fe.errors(conn.until("Z"))
+        cancels = endpoint.metric("pgsteer_cancels_total")
+        conn.send(fe.query(f"select pg_sleep({60 if again else 0.2})"))
+        if again:
+            send_cancel(endpoint, conn.key)
+        assert endpoint.metric("pgsteer_cancels_total") == cancels == 1 and not conn.pending()
+        cluster.primary.thaw()
+        assert [e["C"] for e in fe.errors(conn.until("Z"))] == (["57014"] if again else [])
+        conn.ask(fe.query("rollback"))
+        assert conn.value("select 1") == "1"
 
 
 def test_cancel_while_waiting_for_a_server(router):

@@ -43,7 +43,7 @@ def test_size_is_never_exceeded(router, cluster, workers):
                     for extra in ("pg_sleep(0.002)", "txid_current()") for _ in range(20)}
 
     sockets = []
-    with Background(lambda: sockets.append(len(endpoint.server_ports()))):
+    with Background(lambda: sockets.append(len(endpoint.server_sockets()))):
         seen = set().union(*run_clients(30, work))
     assert max(sockets) <= 3 * 3 + 4, "more than the pools', the probes' and the catalog's"
     for node in cluster.nodes:

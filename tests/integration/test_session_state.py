@@ -253,13 +253,6 @@ def test_hostile_startup_parameter(router):
         assert got == [[evil, "t"]]
 
 
-def test_replication_is_refused(router):
-    """A replication connection cannot be routed: a clear error."""
-    with fe.Frontend(router()) as conn, pytest.raises(fe.ServerError) as caught:
-        conn.login(password="app-password", replication="database")
-    assert caught.value.code in ("0A000", "08P01", "28000")
-
-
 LEFT = {
     "settings": ("do $$ begin set work_mem = '9MB'; end $$", "select current_setting('work_mem')", "9MB"),
     "temp": ("do $$ begin create temp table left_behind as select 7 as v; end $$", "select v::text from left_behind", "7"),

@@ -13,6 +13,7 @@ import pytest
 import frontend as fe
 import pki
 from harness.load import ports, run_clients
+from harness.router import ports_to
 from pgcluster import wait_until
 
 
@@ -162,7 +163,7 @@ def encrypted(endpoint, cluster):
     for node in cluster.nodes:
         found |= {row[0] for row in node.sql(
             "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where client_port = any(%s)",
-            (list(endpoint.server_ports()),))}
+            (ports_to(endpoint.server_sockets(), node),))}
     return found
 
 

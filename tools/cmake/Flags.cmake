@@ -16,4 +16,10 @@ else()
   target_compile_definitions(pgsteer_flags INTERFACE _FORTIFY_SOURCE=3)
   target_compile_options(pgsteer_flags INTERFACE -O2 -fstack-protector-strong -fstack-clash-protection -fcf-protection)
   target_link_options(pgsteer_flags INTERFACE -pie -Wl,-z,relro,-z,now)
+  # Small functions of one module are called at every message from another: the program is optimised as a whole. Fat
+  # objects, so that tests link as fast as ever.
+  if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(pgsteer_flags INTERFACE -flto=auto -ffat-lto-objects)
+    set(PGSTEER_PROGRAM_LINK_OPTIONS -flto=auto -Wno-psabi)
+  endif()
 endif()

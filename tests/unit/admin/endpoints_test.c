@@ -47,7 +47,8 @@ static struct endpoint_view view_of(const struct topology *t) {
 
 static struct endpoint_answer ask(const struct endpoint_view *v, const char *method, const char *target) {
     static struct stats stats;
-    struct prom_input metrics = {.stats = &stats, .topology = v->topology, .route_reason_str = no_reasons};
+    struct prom_input metrics = {
+        .stats = &stats, .topology = v->topology, .route_reason_str = no_reasons, .pin_str = no_reasons};
     struct endpoint_view with_metrics = *v;
     with_metrics.metrics = &metrics;
     struct endpoint_request r = request_of(method, target);

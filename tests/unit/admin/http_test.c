@@ -89,8 +89,8 @@ static int setup(void **state) {
     uv_loop_init(&s->loop);
     uv_async_init(&s->loop, &s->stop, on_stop);
     s->stop.data = s;
-    struct http_source source = {
-        source_topology, source_config, source_gather, source_started, source_draining, source_reason, s};
+    struct http_source source = {source_topology, source_config, source_gather, source_started,
+                                 source_draining, source_reason, source_reason, s};
     if (!http_start(s->http, &s->loop, &source, &f)) fail_msg("%s", f.text);
     uv_thread_create(&s->thread, serve, s);
     *state = s;

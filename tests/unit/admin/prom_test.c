@@ -22,6 +22,11 @@ static const char *two_reasons(unsigned reason) {
     return reason < countof(names) ? names[reason] : NULL;
 }
 
+static const char *two_pins(unsigned pin) {
+    static const char *const names[] = {"set", "temp"};
+    return pin < countof(names) ? names[pin] : NULL;
+}
+
 static struct prom_input input_of(const struct stats *s, const struct topology *t) {
     return (struct prom_input){
         .stats = s,
@@ -32,6 +37,7 @@ static struct prom_input input_of(const struct stats *s, const struct topology *
                     .open_fds = 12,
                     .max_fds = 1024},
         .route_reason_str = two_reasons,
+        .pin_str = two_pins,
     };
 }
 
@@ -95,6 +101,10 @@ static const struct {
                              "pgsteer_routed_total{target=\"primary\",reason=\"in_transaction\"} 8\n"
                              "pgsteer_routed_total{target=\"replica\",reason=\"read\"} 9\n"
                              "pgsteer_routed_total{target=\"replica\",reason=\"in_transaction\"} 0\n"},
+    {"pgsteer_pins", "pgsteer_pins{reason=\"set\"} 0\n"
+                     "pgsteer_pins{reason=\"temp\"} 1\n"},
+    {"pgsteer_pins_total", "pgsteer_pins_total{reason=\"set\"} 0\n"
+                           "pgsteer_pins_total{reason=\"temp\"} 2\n"},
     {"pgsteer_client_logins_total", "pgsteer_client_logins_total 7\n"},
     {"pgsteer_clients", "pgsteer_clients 11\n"},
     {"pgsteer_server_up", "pgsteer_server_up{server=\"pg1\"} 1\n"
@@ -146,6 +156,9 @@ static void fill(struct stats *s) {
     stats_add(s, STAT_CLIENT_LOGINS, 7);
     for (int i = 0; i < 8; i++) stats_routed(s, false, 1);
     for (int i = 0; i < 9; i++) stats_routed(s, true, 0);
+    stats_pin(s, 1, 1);
+    stats_pin(s, 1, 1);
+    stats_pin(s, 1, -1);
     stats_observe(s, STAT_HISTOGRAM_POOL_WAIT, 50);
     stats_observe(s, STAT_HISTOGRAM_POOL_WAIT, 1000);
     stats_observe(s, STAT_HISTOGRAM_POOL_WAIT, 20000000);

@@ -340,7 +340,6 @@ static void apart(void **state) {
         "SELECT nextval('s'), pg_backend_pid()",
         "SELECT mine()",
         "SELECT currval('s')",
-        "SELECT setseed(0)",
         "SELECT * FROM pg_stat_activity",
         "SELECT set_config('transaction_read_only', 'off', true)",
         "BEGIN READ WRITE",

@@ -71,6 +71,7 @@ static void what_cannot_be_told(void **state) {
         "UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'",
         "SELECT (t).set_config FROM t",
         "SET seed = 0.5",
+        "SELECT setseed('0.5')",
         "SET work_mem =",
         "SET my.\xc3\xa9 = 'x'",
         "SELECT set_config('my.\xc3\xa9', 'x', false)",

@@ -283,29 +283,15 @@ static void a_pool_that_nobody_uses_goes(void **state) {
     struct visitor v;
     visitor_wait(&v, &w);
     visitor_go(&v);
-    assert_non_null(w.pools->by_key);
+    assert_int_equal(w.pools->all.count, 1);
     w.config.server_idle_timeout = 1;
-    w.pools->by_key->unused_rounds = 59;
-    w.pools->by_key->used = false;
-    RUN_UNTIL(&w, !w.pools->by_key);
+    world_pool(&w)->unused_rounds = 59;
+    world_pool(&w)->used = false;
+    RUN_UNTIL(&w, ilist_empty(&w.pools->all));
     assert_int_equal(w.fake.terminates, 1);
     visitor_wait(&v, &w); // and comes back
     assert_true(v.granted);
     visitor_go(&v);
-}
-
-static void names_of_any_length(void **state) {
-    (void)state;
-    char name[1000];
-    memset(name, 'n', sizeof name);
-    name[sizeof name - 1] = '\0';
-    struct pool *p = pools_find(w.pools, &w.topology->nodes[0], name, name);
-    assert_ptr_equal(pools_find(w.pools, &w.topology->nodes[0], name, name), p);
-    name[0] = 'm';
-    assert_ptr_not_equal(pools_find(w.pools, &w.topology->nodes[0], name, name), p);
-    // The parts do not run into each other.
-    assert_ptr_not_equal(pools_find(w.pools, &w.topology->nodes[0], "ab", "c"),
-                         pools_find(w.pools, &w.topology->nodes[0], "a", "bc"));
 }
 
 // What routing asks before it sends anybody here.
@@ -411,7 +397,7 @@ static void new_credentials_are_tried_at_once(void **state) {
     visitor_wait(&v, &w);
     assert_true(v.granted);
     visitor_go(&v);
-    assert_true(secret_is_set(&pool_credentials(world_pool(&w))->password));
+    assert_true(secret_is_set(&account_credentials(world_pool(&w)->account)->password));
 }
 
 static void a_timeout_is_evidence(void **state) {
@@ -658,7 +644,7 @@ static void second_closed(void *arg) {
     (void)arg;
     second.gone = true;
 }
-static struct pool *second_pool(void) { return pools_find(second.pools, &w.topology->nodes[0], "app", "web"); }
+static struct pool *second_pool(void) { return pool_as(second.pools, "app", "web", NULL); }
 
 static void second_start(void) {
     memset(&second, 0, sizeof second);
@@ -668,7 +654,7 @@ static void second_start(void) {
     second.env.nudge = second_nudge;
     second.pools = pools_new(&second.env, w.quota);
     pools_set_topology(second.pools, w.topology);
-    pool_set_credentials(second_pool(), pool_credentials(world_pool(&w)));
+    (void)pool_as(second.pools, "app", "web", account_credentials(world_pool(&w)->account));
 }
 static void second_stop(void) {
     pools_close(second.pools, second_closed, NULL);
@@ -814,7 +800,6 @@ int main(void) {
         TEST(lifetime_ends_at_different_moments),
         TEST(idle_ones_go_down_to_the_minimum),
         TEST(a_pool_that_nobody_uses_goes),
-        TEST(names_of_any_length),
         TEST(a_full_pool_says_so),
         TEST(a_failure_is_told_at_once_for_a_while),
         TEST(a_full_server_is_waited_for),

@@ -409,11 +409,20 @@ static inline void world_stop(struct world *w) {
     quota_free(w->quota);
 }
 
-static struct pool *world_pool(struct world *w) { return pools_find(w->pools, &w->topology->nodes[0], "app", "web"); }
+// The pool of the first server. It keeps its account.
+static inline struct pool *pool_as(struct pools *all, const char *database, const char *user,
+                                   const struct credentials *c) {
+    struct account *a = account_get(all, database, user);
+    if (c) account_set_credentials(a, c);
+    struct pool *p = account_pool(a, 0);
+    account_unref(a);
+    return p;
+}
+static inline struct pool *world_pool(struct world *w) { return pool_as(w->pools, "app", "web", NULL); }
 static inline void world_set_password(struct world *w, const char *password) {
     struct credentials c = {.user = (char[]){"web"}};
     (void)!secret_set(&c.password, span_str(password));
-    pool_set_credentials(world_pool(w), &c);
+    (void)pool_as(w->pools, "app", "web", &c);
 }
 static inline long long gauge_of(const struct world *w, enum stat_gauge g) { return atomic_load(&w->stats.gauges[g]); }
 

@@ -127,12 +127,10 @@ static void asker_go(struct asker *a) {
     buf_release(&a->in);
 }
 
-static struct pool *pool_as(const char *database, const char *user, const char *password) {
-    struct pool *p = pools_find(w.pools, &w.topology->nodes[0], database, user);
+static struct pool *pool_with(const char *database, const char *user, const char *password) {
     struct credentials c = {.user = (char *)(uintptr_t)user};
     if (password) assert_true(secret_set(&c.password, span_str(password)));
-    pool_set_credentials(p, &c);
-    return p;
+    return pool_as(w.pools, database, user, &c);
 }
 static void ask(struct asker *a, const char *sql) {
     asker_ask(a, sql);
@@ -164,12 +162,12 @@ static void expect_refusal(struct pool *p, const char *sqlstate, const char *tex
 
 static void each_way_in(void **state) {
     (void)state;
-    expect_answer(pool_as("app", "app", "app-password"), "select current_user", "app"); // SCRAM
-    expect_answer(pool_as("app", "md5user", "md5-password"), "select current_user", "md5user");
-    expect_answer(pool_as("app", "trusted", NULL), "select current_user", "trusted");
-    expect_refusal(pool_as("app", "cleartext", "cleartext-password"), "08006", "not encrypted");
+    expect_answer(pool_with("app", "app", "app-password"), "select current_user", "app"); // SCRAM
+    expect_answer(pool_with("app", "md5user", "md5-password"), "select current_user", "md5user");
+    expect_answer(pool_with("app", "trusted", NULL), "select current_user", "trusted");
+    expect_refusal(pool_with("app", "cleartext", "cleartext-password"), "08006", "not encrypted");
     struct asker a;
-    enter(&a, pool_as("app", "app", "app-password"));
+    enter(&a, pool_with("app", "app", "app-password"));
     assert_string_equal(server_parameter(a.server, "in_hot_standby"), "off");
     assert_non_null(server_parameter(a.server, "server_version"));
     assert_true(a.server->backend_pid && a.server->backend_key);
@@ -208,29 +206,24 @@ static struct scram_keys keys_of(const char *user, const char *password, const c
 
 static void keys_learnt_from_a_client_are_enough(void **state) {
     (void)state;
-    struct pool *p = pools_find(w.pools, &w.topology->nodes[0], "app", "app");
     struct credentials c = {.user = (char[]){"app"}};
     c.keys = keys_of("app", "app-password", setting("PGSTEER_TEST_VERIFIER"));
-    pool_set_credentials(p, &c);
-    expect_answer(p, "select current_user", "app");
+    expect_answer(pool_as(w.pools, "app", "app", &c), "select current_user", "app");
     // They open what holds the same verifier, and nothing else.
-    p = pools_find(w.pools, &w.topology->nodes[0], "app", "other");
     c.user = (char[]){"other"};
-    pool_set_credentials(p, &c);
-    expect_refusal(p, "28P01", "password authentication failed for user \"other\"");
-    p = pools_find(w.pools, &w.topology->nodes[0], "app", "md5user");
+    expect_refusal(pool_as(w.pools, "app", "other", &c), "28P01", "password authentication failed for user \"other\"");
     c.user = (char[]){"md5user"};
-    pool_set_credentials(p, &c);
-    expect_refusal(p, "08006", "password of user \"md5user\"");
+    expect_refusal(pool_as(w.pools, "app", "md5user", &c), "08006", "password of user \"md5user\"");
 }
 
 static void refusals_are_the_servers(void **state) {
     (void)state;
-    expect_refusal(pool_as("app", "app", "wrong"), "28P01", "password authentication failed for user \"app\"");
-    expect_refusal(pool_as("app", "md5user", "wrong"), "28P01", "password authentication failed for user \"md5user\"");
-    expect_refusal(pool_as("app", "app", NULL), "08006", "password of user \"app\"");
-    expect_refusal(pool_as("nowhere", "app", "app-password"), "3D000", "database \"nowhere\" does not exist");
-    expect_refusal(pool_as("app", "nobody", "x"), "28P01", "password authentication failed for user \"nobody\"");
+    expect_refusal(pool_with("app", "app", "wrong"), "28P01", "password authentication failed for user \"app\"");
+    expect_refusal(pool_with("app", "md5user", "wrong"), "28P01",
+                   "password authentication failed for user \"md5user\"");
+    expect_refusal(pool_with("app", "app", NULL), "08006", "password of user \"app\"");
+    expect_refusal(pool_with("nowhere", "app", "app-password"), "3D000", "database \"nowhere\" does not exist");
+    expect_refusal(pool_with("app", "nobody", "x"), "28P01", "password authentication failed for user \"nobody\"");
     for (int i = 0; i < EVIDENCE_CLOSED + 1; i++) assert_int_equal(w.reports[i], 0); // the server is in good order
 }
 
@@ -247,14 +240,14 @@ static const char in_tls[] = "select ssl from pg_stat_ssl where pid = pg_backend
 static void tls(void **state) {
     (void)state;
     struct tls_context *t = use_tls(SSLMODE_VERIFY_FULL, setting("PGSTEER_TEST_CA")); // node host: localhost
-    expect_answer(pool_as("app", "app", "app-password"), in_tls, "t");
-    expect_answer(pool_as("app", "cleartext", "cleartext-password"), in_tls, "t");
+    expect_answer(pool_with("app", "app", "app-password"), in_tls, "t");
+    expect_answer(pool_with("app", "cleartext", "cleartext-password"), in_tls, "t");
     tls_context_unref(t);
     t = use_tls(SSLMODE_ALLOW, "");
-    expect_answer(pool_as("app", "md5user", "md5-password"), in_tls, "f");
+    expect_answer(pool_with("app", "md5user", "md5-password"), in_tls, "f");
     tls_context_unref(t);
     t = use_tls(SSLMODE_PREFER, "");
-    expect_answer(pool_as("app", "trusted", NULL), in_tls, "t");
+    expect_answer(pool_with("app", "trusted", NULL), in_tls, "t");
     tls_context_unref(t);
 }
 
@@ -269,7 +262,7 @@ static void a_unix_socket(void **state) {
     t->nodes[0].address_lens[0] = sizeof *un;
     world_set_topology(&w, t);
     struct tls_context *tls_context = use_tls(SSLMODE_REQUIRE, ""); // which a Unix socket does not have, nor need
-    expect_answer(pool_as("app", "app", NULL), in_tls, "f");
+    expect_answer(pool_with("app", "app", NULL), in_tls, "f");
     world_set_topology(&w, world_topology(&w, NODE_STATE_UP));
     tls_context_unref(tls_context);
 }
@@ -279,7 +272,7 @@ static void a_unix_socket(void **state) {
 static void terminate(uint32_t pid) {
     char sql[80];
     snprintf(sql, sizeof sql, "select pg_terminate_backend(%u)", pid);
-    expect_answer(pool_as("app", "boss", "boss-password"), sql, "t");
+    expect_answer(pool_with("app", "boss", "boss-password"), sql, "t");
 }
 
 static void wait_until_active(uint32_t pid) {
@@ -287,7 +280,7 @@ static void wait_until_active(uint32_t pid) {
     snprintf(sql, sizeof sql, "select count(*) from pg_stat_activity where pid = %u and state = 'active'", pid);
     for (uint64_t end = uv_hrtime() + 10000000000u; strcmp(answer, "1") != 0 && uv_hrtime() < end;) {
         struct asker a;
-        enter(&a, pool_as("app", "boss", "boss-password"));
+        enter(&a, pool_with("app", "boss", "boss-password"));
         ask(&a, sql);
         memcpy(answer, a.answer, sizeof answer);
         asker_go(&a);
@@ -297,7 +290,7 @@ static void wait_until_active(uint32_t pid) {
 static void a_backend_that_is_terminated_while_idle(void **state) {
     (void)state;
     struct asker a;
-    struct pool *p = pool_as("app", "app", "app-password");
+    struct pool *p = pool_with("app", "app", "app-password");
     enter(&a, p);
     uint32_t pid = a.server->backend_pid;
     asker_go(&a);
@@ -321,7 +314,7 @@ static void a_cancel_ends_the_statement(void **state) {
     for (int with_tls = 0; with_tls < 2; with_tls++) {
         struct tls_context *t = with_tls ? use_tls(SSLMODE_REQUIRE, "") : NULL;
         struct asker a, b;
-        struct pool *p = pool_as("app", with_tls ? "md5user" : "app", with_tls ? "md5-password" : "app-password");
+        struct pool *p = pool_with("app", with_tls ? "md5user" : "app", with_tls ? "md5-password" : "app-password");
         enter(&a, p);
         assert_int_equal(stream_is_tls(&a.server->stream), with_tls);
         uint32_t pid = a.server->backend_pid;
@@ -348,7 +341,7 @@ static void connections_beyond_the_servers_limit_wait(void **state) {
     (void)state;
     // limited: alter role ... connection limit 1
     struct asker a, b;
-    struct pool *p = pool_as("app", "limited", "limited-password");
+    struct pool *p = pool_with("app", "limited", "limited-password");
     w.config.server_login_retry = 100;
     enter(&a, p);
     ask(&a, "select 1");
@@ -363,7 +356,7 @@ static void connections_beyond_the_servers_limit_wait(void **state) {
 static void a_new_connection_takes_the_place_of_an_old_one(void **state) {
     (void)state;
     struct asker a;
-    struct pool *p = pool_as("app", "app", "app-password");
+    struct pool *p = pool_with("app", "app", "app-password");
     enter(&a, p);
     uint32_t pid = a.server->backend_pid;
     w.config.server_lifetime = 1;
@@ -424,9 +417,8 @@ static void keep_asking(struct worker_thread *t, struct pool *p) {
 static void worker_run(void *arg) {
     struct worker_thread *t = arg;
     struct world *x = &t->world;
-    struct pool *p = pools_find(x->pools, &x->topology->nodes[0], "app", "trusted");
     struct credentials c = {.user = (char[]){"trusted"}};
-    pool_set_credentials(p, &c);
+    struct pool *p = pool_as(x->pools, "app", "trusted", &c);
     for (size_t i = 0; i < ASKERS; i++) ilink_init(&t->askers[i].ticket.link);
     atomic_fetch_add(&workers_ready, 1);
     while (t->asked < QUESTIONS || atomic_load(&workers_done) < 2) {

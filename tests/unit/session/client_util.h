@@ -32,6 +32,7 @@ struct fixture {
     bool full, draining;
     bool welcome_at_once;
     // what the client has told
+    bool keys_learnt; // at the last login
     int authenticated, gone, freed, drained, cancels;
     uint32_t cancel_pid, cancel_key;
     struct buf input; // taken
@@ -49,8 +50,9 @@ static inline void welcome(struct fixture *x) {
                            33),
                    4711, 0x12345678);
 }
-static inline void x_authenticated(void *owner, struct client *c) {
+static inline void x_authenticated(void *owner, struct client *c, const struct scram_keys *keys) {
     (void)c;
+    fixture_of(owner)->keys_learnt = keys->set;
     fixture_of(owner)->authenticated++;
     if (fixture_of(owner)->welcome_at_once) welcome(owner);
 }

@@ -159,19 +159,30 @@ static void options_refused(void **state) {
 static void replication(void **state) {
     (void)state;
     static const char *const no[] = {"false", "FALSE", "f", "off", "of", "no", "n", "0"};
-    static const char *const yes[] = {"true", "on", "1", "yes", "database", "", "o", "falsee", "00", "x"};
+    static const char *const yes[] = {"true", "TRUE", "t", "on", "1", "yes", "y"};
+    static const char *const neither[] = {"", "o", "falsee", "00", "x", "Database", "data"};
     struct login_request r;
     struct fault f;
     for (size_t i = 0; i < countof(no); i++) {
         assert_true(READ(&r, &f, {"user", "web"}, {"replication", no[i]}));
+        assert_int_equal(r.replication, REPLICATION_NONE);
         login_request_fini(&r);
     }
     for (size_t i = 0; i < countof(yes); i++) {
-        assert_false(READ(&r, &f, {"user", "web"}, {"replication", yes[i]}));
-        assert_string_equal(f.sqlstate, "0A000");
-        assert_string_equal(f.text, "replication connections are not supported");
+        assert_true(READ(&r, &f, {"user", "web"}, {"replication", yes[i]}));
+        assert_int_equal(r.replication, REPLICATION_PHYSICAL);
         login_request_fini(&r);
     }
+    for (size_t i = 0; i < countof(neither); i++) {
+        assert_false(READ(&r, &f, {"user", "web"}, {"replication", neither[i]}));
+        assert_string_equal(f.sqlstate, "22023");
+        assert_string_equal(f.hint, "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
+        login_request_fini(&r);
+    }
+    assert_true(READ(&r, &f, {"user", "web"}, {"replication", "database"}, {"TimeZone", "CET"}));
+    assert_int_equal(r.replication, REPLICATION_DATABASE);
+    assert_true(SETTINGS(&r, "TimeZone\0CET\0"));
+    login_request_fini(&r);
 }
 
 static void protocol_options(void **state) {

@@ -60,14 +60,18 @@ static void target(struct side *s, char type, char kind, const char *name) {
 }
 static void sync_(struct side *s) { request_sync(&s->in); }
 
-static void rewrite_at_most(struct side *s, size_t max_server) {
+// True when something had to change; `out` has what is to be sent all the same.
+static bool rewrite_at_most(struct side *s, size_t max_server) {
     struct prep_rewrite r = {.client = &s->client, .server = &s->server, .statements = s->statements,
                              .due = &s->due, .out = &s->out, .max_server = max_server};
     buf_clear(&s->out);
-    prep_rewrite(&r, buf_span(&s->in));
+    bool changed = prep_rewrite(&r, buf_span(&s->in));
+    assert_int_equal(changed, buf_len(&s->out) > 0);
+    if (!changed) buf_put_span(&s->out, buf_span(&s->in));
     buf_clear(&s->in);
+    return changed;
 }
-static void rewrite(struct side *s) { rewrite_at_most(s, 1000); }
+static bool rewrite(struct side *s) { return rewrite_at_most(s, 1000); }
 
 // What goes to the server, in short: P(name:sql) B(name) D(name) C(name) S.
 static const char *sent(struct side *s) {
@@ -185,6 +189,59 @@ static void the_unnamed_one_is_never_anothers(void **state) {
     assert_string_equal(sent(&s), "B(pgsteer_0_0) S");
     assert_string_equal(due(&s), "*CBS");
     teardown(&s);
+}
+
+static void what_need_not_change_is_not_copied(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "", "SELECT 1");
+    bind(&s, "");
+    target(&s, FE_DESCRIBE, 'P', "");
+    sync_(&s);
+    assert_false(rewrite(&s));
+    assert_string_equal(due(&s), "PBDS");
+    answered(&s);
+    // Between messages that stay, one that does not and one that goes.
+    parse(&s, "", "SELECT 1");
+    bind(&s, "");
+    parse(&s, "a", "SELECT 2");
+    bind(&s, "a");
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "a");
+    sync_(&s);
+    assert_true(rewrite(&s));
+    assert_string_equal(sent(&s), "P(:SELECT 1) B() P(pgsteer_2_0:SELECT 2) B(pgsteer_2_0) B() S");
+    assert_string_equal(due(&s), "PBPBB*CS");
+    answered(&s);
+    // One that goes alone, at either end.
+    parse(&s, "a", "SELECT 2");
+    sync_(&s);
+    assert_true(rewrite(&s));
+    assert_string_equal(sent(&s), "S");
+    answered(&s);
+    parse(&s, "", "SELECT 1");
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "a");
+    assert_true(rewrite(&s));
+    assert_string_equal(sent(&s), "P(:SELECT 1) B()");
+    teardown(&s);
+}
+
+static void a_statement_that_has_gone_is_made_anew(void **state) {
+    (void)state;
+    uint64_t last_id = 0;
+    struct statements *t = statements_new(&last_id, 0);
+    struct span sql = span_str("SELECT 1"), types = span_of("\0\0", 2);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct statement *one = statements_intern(t, sql, types, (struct meaning){0});
+        assert_ptr_equal(statements_intern(t, sql, types, (struct meaning){0}), one);
+        assert_int_equal(one->id, id);
+        statement_unref(one);
+        statement_unref(one);
+        assert_int_equal(statements_count(t), 0);
+    }
+    statements_free(t);
 }
 
 static void names_of_ours_cannot_be_used(void **state) {
@@ -317,7 +374,7 @@ static void deallocate_of_a_parsed_name(void **state) {
     struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
                              .out = &s.out, .deallocates = true};
     buf_clear(&s.out);
-    prep_rewrite(&r, buf_span(&s.in));
+    if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
     assert_string_equal(sent(&s), "P(:SELECT 2) B() S");
     assert_string_equal(due(&s), "*P*B*EPBS");
     assert_null(prep_client_find(&s.client, span_str("_pg3_0")));
@@ -347,7 +404,7 @@ static void an_error_undoes_a_deallocate_behind_it(void **state) {
                              .max_server = 1000,
                              .deallocates = true};
     buf_clear(&s.out);
-    prep_rewrite(&r, buf_span(&s.in));
+    if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
     assert_string_equal(due(&s), "B*P*B*ES");
     assert_true(prep_fail(&s.client, &s.server, &s.due));
     assert_non_null(prep_client_find(&s.client, span_str("a")));
@@ -380,19 +437,19 @@ static void errors_speak_of_the_clients_name(void **state) {
     fault_set(&f, "26000", "prepared statement \"pgsteer_7_0\" does not exist");
     reply_error(&in, false, &f);
     struct msg_error e;
-    assert_true(prep_rename_error(buf_span(&in), "mine", &out));
+    assert_true(prep_rename_error(buf_span(&in), span_str("mine"), &out));
     msg_error(span_from(buf_span(&out), 5), &e);
     assert_true(span_is(e.message, "prepared statement \"mine\" does not exist"));
     assert_int_equal(span_u32(out.data + 1), buf_len(&out) - 1);
     buf_clear(&out);
-    assert_true(prep_rename_error(buf_span(&in), NULL, &out));
+    assert_true(prep_rename_error(buf_span(&in), span_str(""), &out));
     msg_error(span_from(buf_span(&out), 5), &e);
     assert_true(span_is(e.message, "unnamed prepared statement does not exist"));
     buf_clear(&in);
     buf_clear(&out);
     fault_set(&f, "42P01", "relation \"pgsteer\" does not exist");
     reply_error(&in, false, &f);
-    assert_false(prep_rename_error(buf_span(&in), "mine", &out));
+    assert_false(prep_rename_error(buf_span(&in), span_str("mine"), &out));
     assert_int_equal(buf_len(&out), 0);
     buf_release(&in);
     buf_release(&out);
@@ -403,6 +460,8 @@ int main(void) {
         cmocka_unit_test(a_name_follows_its_client),
         cmocka_unit_test(one_text_is_prepared_once),
         cmocka_unit_test(the_unnamed_one_is_never_anothers),
+        cmocka_unit_test(what_need_not_change_is_not_copied),
+        cmocka_unit_test(a_statement_that_has_gone_is_made_anew),
         cmocka_unit_test(names_of_ours_cannot_be_used),
         cmocka_unit_test(a_taken_name_is_refused_by_the_server),
         cmocka_unit_test(an_error_takes_names_back),

@@ -508,8 +508,8 @@ static void refused_settings_are_told(void **state) {
         say_error("22023", "invalid value for parameter \"TimeZone\": \"nowhere\"");
         ready('I');
         assert_int_equal(play(&f), RESPONSE_OK);
-        assert_true(w.x.settings_failed);
-        assert_string_equal(w.x.refusal.sqlstate, "22023");
+        assert_non_null(w.x.refusal);
+        assert_string_equal(w.x.refusal->sqlstate, "22023");
         assert_string_equal(client_got(), "");
     }
 }
