@@ -49,6 +49,7 @@ static const struct {
     {FACT_COPY_IN, "copy_in"},
     {FACT_COPY_OUT, "copy_out"},
     {FACT_DDL, "ddl"},
+    {FACT_DEFAULTS, "defaults"},
     {FACT_MULTI, "multi"},
     {FACT_SEQUENCE_STATE, "sequence_state"},
     {FACT_CALL, "call"},

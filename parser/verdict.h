@@ -100,6 +100,7 @@ enum verdict_fact {
     FACT_CALL = 1u << 27,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 28,           // SHOW, current_setting: reads session settings
     FACT_CLOSE = 1u << 29,          // CLOSE of a cursor, or of all
+    FACT_DEFAULTS = 1u << 30,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
 };
 
 // What a text says that is a lone statement about its transaction. COMMIT and ROLLBACK with FACT_BEGIN: ... AND CHAIN.

@@ -22,6 +22,7 @@ enum reply_kind {
     REPLY_EXECUTE,  // rows and CommandComplete, EmptyQueryResponse, PortalSuspended, or COPY
     REPLY_CLOSE,    // CloseComplete
     REPLY_SYNC,     // ReadyForQuery
+    REPLY_REFUSAL,  // of a malformed message: nothing but an error
 };
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
@@ -33,19 +34,26 @@ struct reply {
     uint8_t action;           // enum reply_action
     bool client_names;        // it changed the client's names: `name`, `after`, `before` say how
     bool portal_describe;     // REPLY_DESCRIBE of a portal
+    bool proof;               // PARSE, DESCRIBE: asked for by prep_prove
+    bool outdated;            // BIND: put there by prep_refuse
     struct prep_name *name;   // counted; NULL = the unnamed statement
-    struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold
-    struct statement *before; // what the name stood for until then (counted), or NULL
+    struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold.
+                              // DESCRIBE: the statement that is described, or bound to the portal, if that is known
+    struct statement *before; // what the name stood for until then (counted), or NULL; DESCRIBE for a proof: the
+                              // statement that the client knows
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
     bool prefix;              // of a BEGIN that the router has put before what the client sent
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
-    bool counted;        // it is one of the session's `due`
-    bool wrote;          // it is not just a read
-    bool begins, ends;   // a transaction
-    bool queries;        // a query may have been run by it
-    bool binds;          // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
-    uint32_t journal;    // bytes of the session's journal that it stands for
-    uint64_t started_us; // when it was sent
+    bool counted;      // it is one of the session's `due`
+    bool wrote;        // it is not just a read
+    bool begins, ends; // a transaction
+    bool queries;      // a query may have been run by it
+    bool binds;        // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
+    uint32_t journal;  // bytes of the session's journal that it stands for
+    union {
+        uint64_t started_us; // when it was sent
+        uint64_t epoch;      // DESCRIBE: the schema's; 0 = of some server's, which others may not have yet
+    };
 };
 
 struct pipeline {
@@ -64,9 +72,25 @@ static inline struct reply *pipeline_head(struct pipeline *p) {
 static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) {
     return &p->ring[(p->head + i) & (p->cap - 1)];
 }
+// For pipeline_push and pipeline_pop.
+void pipeline_grow(struct pipeline *p);
+void reply_fini(struct reply *r);
+// Whether a ReadyForQuery is among them.
+bool pipeline_has_end(struct pipeline *p);
 // A new last entry, all zero but kind and action; good until the next push.
-struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action);
+static inline struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action) {
+    if (UNLIKELY(p->count == p->cap)) pipeline_grow(p);
+    struct reply *r = pipeline_at(p, p->count++);
+    *r = (struct reply){.kind = (uint8_t)kind, .action = (uint8_t)action};
+    return r;
+}
 // Drops the head and what it owns.
-void pipeline_pop(struct pipeline *p);
+static inline void pipeline_pop(struct pipeline *p) {
+    bug_unless(p->count > 0);
+    struct reply *r = pipeline_head(p);
+    if (r->name || r->after || r->before) reply_fini(r);
+    p->head++;
+    p->count--;
+}
 
 #endif

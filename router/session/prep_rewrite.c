@@ -17,9 +17,14 @@
 struct batch {
     struct prep_rewrite *r;
     bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
+    bool gone_bound;   // ... and `gone_portal` is bound to it
+    struct span gone_portal;
     char gone[256];
     size_t gone_len;
+    bool names_are_free;      // a DEALLOCATE ALL may have been run: if not, the server is to say that a name is taken
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
+    struct span portal;       // the one bound last
+    struct statement *bound;  // ... to this statement; NULL: not known
     const uint8_t *from, *to; // messages that stay as they are, and are not in `out` yet
 };
 
@@ -44,21 +49,20 @@ static struct buf *words(struct batch *b) {
     return b->r->out;
 }
 
-// Makes room on the server connection by closing the statement it used longest ago.
-static void close_oldest(struct batch *b) {
+static void close_statement(struct batch *b, struct statement *st) {
     struct prep_rewrite *r = b->r;
-    struct statement *oldest = prep_server_oldest(r->server);
-    request_close_statement(words(b), prep_server_name(r->server, oldest));
+    request_close_statement(words(b), prep_server_name(r->server, st));
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
     due->server_names = true;
-    due->after = oldest;
-    statement_ref(oldest);
-    prep_server_remove(r->server, oldest);
+    due->after = st;
+    statement_ref(st);
+    prep_server_remove(r->server, st);
 }
 
 static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
     struct prep_rewrite *r = b->r;
-    if (r->max_server && prep_server_count(r->server) >= r->max_server) close_oldest(b);
+    if (r->max_server && prep_server_count(r->server) >= r->max_server)
+        close_statement(b, prep_server_oldest(r->server)); // room for it
     request_parse(words(b), prep_server_add(r->server, st), st->query, st->types);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
     due->server_names = true;
@@ -67,19 +71,33 @@ static struct reply *parse_on_server(struct batch *b, struct statement *st, enum
     return due;
 }
 
-// The statement as it is parsed under the client's present settings.
-static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
-    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
-    st = statements_intern(r->statements, st->query, st->types,
-                           (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+// The statement with another meaning.
+static struct statement *with_meaning(struct prep_rewrite *r, struct statement *st, struct meaning m) {
+    st = statements_intern(r->statements, st->query, st->types, m);
     statement_unref(st); // it is the newest of the table's idle ones, and about to be used
     return st;
 }
 
-// Sees to it that the server connection holds `st`, in the client's context. Answers its name there.
+// ... as it is parsed under the client's present settings.
+static struct statement *in_context(struct prep_rewrite *r, struct statement *st) {
+    if (LIKELY(st->meaning.context == r->meaning.context) || r->nothing_runs) return st;
+    return with_meaning(r, st, (struct meaning){.context = r->meaning.context, .epoch = st->meaning.epoch});
+}
+
+// What the statement gives need not be what its client was told: it was parsed under another schema or other settings.
+static bool needs_proof(struct prep_rewrite *r, struct statement *st) {
+    bool same = st->meaning.context == r->meaning.context;
+    if (LIKELY(!st->shape || (same && st->shape_epoch == r->meaning.epoch)) || r->nothing_runs) return false;
+    struct statement *held = in_context(r, st);
+    // PostgreSQL sees to it that what it holds keeps its shape.
+    return held->shape != st->shape || (!prep_server_has(r->server, held) && held->shape_epoch != r->meaning.epoch);
+}
+
+// Sees to it that the server connection holds `st`, in the client's context. Answers its name there. Where it need not
+// give what `st` gave, that is another statement: other clients rely on what they were told of this one.
 static struct span need_statement(struct batch *b, struct statement *st) {
     struct prep_rewrite *r = b->r;
-    st = in_context(r, st);
+    st = needs_proof(r, st) ? with_meaning(r, st, r->meaning) : in_context(r, st);
     struct span name = prep_server_use(r->server, st);
     if (LIKELY(name.len)) return name;
     parse_on_server(b, st, REPLY_SWALLOW);
@@ -101,6 +119,7 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
 // are invented, up to the next Parse or Bind of something else.
 static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
     if (!b->r->deallocates || m->name.len) return false;
+    b->gone_bound = false;
     if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
     return prep_client_find(b->r->client, span_of(b->gone, b->gone_len)) != NULL;
 }
@@ -113,9 +132,15 @@ static void rewrite_deallocate(struct batch *b, struct statement *st) {
     b->unnamed_parsed = false;
 }
 
+static bool is_of_deallocate(const struct batch *b, const struct msg_target *m) {
+    return m->kind == PROTO_KIND_PORTAL ? b->gone_bound && span_eq(m->name, b->gone_portal) : m->name.len == 0;
+}
+
 // True when the message belongs to a DEALLOCATE that is answered here.
 static bool is_invented(struct batch *b, const struct frame *f) {
     struct msg_bind bind;
+    struct msg_target target;
+    struct msg_execute execute;
     if (!b->deallocating) return false;
     switch (f->type) {
     case FE_BIND:
@@ -123,13 +148,17 @@ static bool is_invented(struct batch *b, const struct frame *f) {
             b->deallocating = false;
             return false;
         }
+        b->gone_bound = true;
+        b->gone_portal = bind.portal;
         pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
         return true;
     case FE_DESCRIBE:
-        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe =
-            f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        if (!msg_target(f->payload, &target) || !is_of_deallocate(b, &target)) return false;
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = target.kind == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
+        if (!msg_execute(f->payload, &execute) || !b->gone_bound || !span_eq(execute.portal, b->gone_portal))
+            return false;
         struct reply *due = pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
         struct span name = span_of(b->gone, b->gone_len);
         due->client_names = true;
@@ -172,14 +201,14 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken && !(r->again && is_same_text(taken, st))) {
+    if (taken && !b->names_are_free && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
         request_parse(words(b), any_name(b), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        if (prep_server_use(r->server, st).len) {
+        if (!b->names_are_free && prep_server_use(r->server, st).len) {
             due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
             due->after = st;
         } else {
@@ -188,7 +217,10 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         }
         due->client_names = true;
         struct statement *before = prep_client_set(r->client, m.name, st);
-        if (before) statement_unref(before); // its own, from the time before; an error undoes that too
+        if (b->names_are_free)
+            due->before = before;
+        else if (before)
+            statement_unref(before); // its own, from the time before; an error undoes that too
     }
     (void)prep_client_find_name(r->client, m.name, &due->name);
 }
@@ -196,20 +228,32 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
 // A client's name for a statement, and what it goes by on the server.
 struct names {
     struct span on_server;
-    struct prep_name *called; // counted
+    struct statement *statement; // NULL: not known
+    struct prep_name *called;    // counted
 };
 
 // Sees to it that the statement is there. A name the client does not have becomes one that no server has, so that
 // nobody reaches a statement that is not his.
 static struct names find_names(struct batch *b, struct span client_name) {
     struct names n = {.on_server = client_name};
-    if (client_name.len == 0 && b->unnamed_parsed) return n;
+    if (client_name.len == 0 && b->unnamed_parsed) {
+        n.statement = b->r->client->unnamed;
+        return n;
+    }
     struct statement *st = prep_client_find_name(b->r->client, client_name, &n.called);
+    n.statement = st;
     if (st)
         n.on_server = need_statement(b, st);
     else if (client_name.len == 0 || prep_is_our_name(client_name))
         n.on_server = span_str(NAME_OF_NOTHING);
     return n;
+}
+
+// Its shape is to be noted when it comes.
+static void note_described(struct prep_rewrite *r, struct reply *due, struct statement *st) {
+    due->epoch = r->schema_young ? 0 : r->meaning.epoch;
+    due->after = st;
+    statement_ref(st);
 }
 
 static void rewrite_bind(struct batch *b, const struct frame *f) {
@@ -231,6 +275,8 @@ static void rewrite_bind(struct batch *b, const struct frame *f) {
         if (here < f->total) buf_msg_lengthen(out, at, f->total - here); // the rest follows as a stream
     }
     pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->name = n.called;
+    b->portal = m.portal;
+    b->bound = n.statement;
 }
 
 static void rewrite_describe(struct batch *b, const struct frame *f) {
@@ -239,7 +285,9 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
     if (!msg_target(f->payload, &m)) bug("a batch holds a Describe that was not checked");
     if (m.kind == 'P') {
         keep_message(b, f);
-        pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->portal_describe = true;
+        struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+        due->portal_describe = true;
+        if (b->bound && !b->bound->shape && span_eq(m.name, b->portal)) note_described(r, due, b->bound);
         return;
     }
     struct names n = find_names(b, m.name);
@@ -253,14 +301,18 @@ static void rewrite_describe(struct batch *b, const struct frame *f) {
         buf_put_u8(out, 0);
         buf_msg_end(out, at);
     }
-    pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD)->name = n.called;
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_FORWARD);
+    due->name = n.called;
+    if (n.statement && !n.statement->shape) note_described(r, due, n.statement);
 }
 
 static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    if (m.kind == 'P') {
+    // A name that the client does not have may be one of SQL's PREPARE.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;
@@ -280,7 +332,10 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_BIND: rewrite_bind(b, f); return;
     case FE_DESCRIBE: rewrite_describe(b, f); return;
     case FE_CLOSE: rewrite_close(b, f); return;
-    case FE_EXECUTE: pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD); break;
+    case FE_EXECUTE:
+        pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
+        b->names_are_free = b->r->deallocates_all;
+        break;
     case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
     case FE_FLUSH:
         if (!b->r->flush_is_sync) break;
@@ -292,18 +347,87 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     keep_message(b, f);
 }
 
+// What no server takes for a message needs no name of ours.
+static void keep_malformed(struct batch *b, const struct frame *f) {
+    keep_message(b, f);
+    pipeline_push(b->r->due, REPLY_REFUSAL, REPLY_FORWARD);
+}
+
 bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
     const uint8_t *start = batch.ptr, *end = batch.ptr + batch.len;
     struct frame f;
     while (batch.len) {
         if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
-        rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
+        if (r->malformed && !batch.len)
+            keep_malformed(&b, &f);
+        else
+            rewrite_message(&b, &f);
     }
     if (b.from == start && b.to == end && buf_len(r->out) == 0) return false;
     put_run(&b);
     return true;
+}
+
+// Proofs.
+
+void prep_prove(struct prep_rewrite *r, struct statement *st) {
+    struct batch b = {.r = r};
+    struct statement *held = in_context(r, st);
+    if (!prep_server_has(r->server, held)) parse_on_server(&b, held, REPLY_SWALLOW)->proof = true;
+    request_describe_statement(r->out, prep_server_name(r->server, held));
+    struct reply *due = pipeline_push(r->due, REPLY_DESCRIBE, REPLY_SWALLOW);
+    due->proof = true;
+    note_described(r, due, held);
+    due->before = st;
+    statement_ref(st);
+    pipeline_push(r->due, REPLY_SYNC, REPLY_SWALLOW);
+    request_sync(r->out);
+    r->server_parses++;
+}
+
+static struct span next_message(struct span batch, struct frame *f) {
+    if (frame_next(FRAME_FROM_CLIENT, batch, f, NULL) == WIRE_BAD || !f->type) bug("a batch was not checked");
+    return span_from(batch, PROTO_HEADER_LEN + f->payload.len);
+}
+
+// Who asks what a portal gives, as libpq does each time, is told it anew.
+static bool describes_portal(struct span batch, struct span portal) {
+    struct frame f;
+    struct msg_target m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        if (f.type == FE_EXECUTE || f.type == FE_BIND) return false;
+        if (f.type == FE_DESCRIBE && msg_target(f.payload, &m) && m.kind == PROTO_KIND_PORTAL)
+            return span_eq(m.name, portal);
+    }
+    return false;
+}
+
+struct statement *prep_unproven(struct prep_rewrite *r, struct span batch) {
+    struct frame f;
+    struct msg_bind m;
+    while (batch.len) {
+        batch = next_message(batch, &f);
+        struct statement *st =
+            f.type == FE_BIND && msg_bind(f.payload, &m) ? prep_client_find(r->client, m.statement) : NULL;
+        if (st && needs_proof(r, st) && !describes_portal(batch, m.portal)) return st;
+    }
+    return NULL;
+}
+
+void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced) {
+    struct batch b = {.r = r};
+    if (held && prep_server_has(r->server, held)) close_statement(&b, held);
+    size_t at = buf_msg_begin(r->out, FE_BIND);
+    buf_put_u8(r->out, 0);
+    buf_put_cstr(r->out, NAME_OF_NOTHING);
+    for (int i = 0; i < 6; i++) buf_put_u8(r->out, 0); // none of all the rest
+    buf_msg_end(r->out, at);
+    pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->outdated = true;
+    if (synced) request_sync(r->out);
+    if (synced) pipeline_push(r->due, REPLY_SYNC, REPLY_FORWARD);
 }
 
 // Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.
@@ -344,6 +468,6 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out) {
     }
     buf_put_u8(out, 0);
     buf_msg_end(out, begin);
-    if (!found) out->tail -= buf_len(out) - start;
+    if (!found) buf_truncate(out, start);
     return found;
 }

@@ -33,6 +33,7 @@ void response_fini(struct response *x) {
     buf_release(&x->held);
     forget_refusal(x);
     x->pass = 0;
+    response_forget_outdated(x);
 }
 
 void response_start(struct response *x, bool rerunnable) {
@@ -114,7 +115,8 @@ static struct span invented(const struct reply *due) {
     case REPLY_DESCRIBE: return due->portal_describe ? span_of(describe + 7, 5) : span_of(describe, sizeof describe);
     case REPLY_EXECUTE: return span_of(execute, sizeof execute);
     case REPLY_QUERY:
-    case REPLY_SYNC: break;
+    case REPLY_SYNC:
+    case REPLY_REFUSAL: break;
     }
     bug("an answer that cannot be invented");
 }
@@ -134,6 +136,21 @@ enum response_result response_invent(struct response *x, struct server *s) {
 }
 
 // Errors.
+
+void response_forget_outdated(struct response *x) {
+    if (!x->outdated) return;
+    if (x->outdated->held) statement_unref(x->outdated->held);
+    buf_release(&x->outdated->error);
+    mem_free(x->outdated);
+    x->outdated = NULL;
+}
+
+static struct outdated *new_outdated(struct response *x) {
+    response_forget_outdated(x);
+    x->outdated = mem_new(struct outdated);
+    x->outdated->error = buf_make(SIZE_MAX / 2);
+    return x->outdated;
+}
 
 static enum response_result broke(struct fault *f, const char *what, char type) {
     fault_set(f, "08P01", "the server sent an unexpected message '%c' (%s)", type >= ' ' && type < 127 ? type : '?',
@@ -202,6 +219,16 @@ static enum response_result on_begin_error(struct response *x, struct server *s,
     return RESPONSE_OK;
 }
 
+static enum response_result refuse_outdated(struct response *x, struct server *s) {
+    struct buf *scratch = &x->out->scratch;
+    if (!deliver(x) || (buf_len(scratch) && !send_all(x))) return RESPONSE_STOP;
+    buf_put_span(scratch, buf_span(&x->outdated->error));
+    if (!forward(x, scratch->data + scratch->head, buf_len(scratch))) return RESPONSE_STOP;
+    response_forget_outdated(x);
+    if (!prep_fail(x->names, &s->prepared, &s->replies)) x->ops->skipping(x->arg);
+    return RESPONSE_OK;
+}
+
 static enum response_result on_error(struct response *x, struct server *s, const struct frame *frame, struct fault *f) {
     struct msg_error e;
     msg_error(frame->payload, &e);
@@ -212,6 +239,12 @@ static enum response_result on_error(struct response *x, struct server *s, const
     struct reply *due = pipeline_head(&s->replies);
     if (!due) return broke(f, "nothing was due", frame->type);
     x->failed = true;
+    if (due->proof) {
+        buf_put(&new_outdated(x)->error, frame->payload.ptr - PROTO_HEADER_LEN, frame->payload.len + PROTO_HEADER_LEN);
+        (void)prep_fail(x->names, &s->prepared, &s->replies);
+        return RESPONSE_OK;
+    }
+    if (due->outdated) return refuse_outdated(x, s);
     x->stale_plan |= span_is(e.sqlstate, "0A000") && has_text(e.message, "cached plan must not change result type");
     if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
         if (!x->refusal) x->refusal = mem_new(struct fault);
@@ -225,6 +258,27 @@ static enum response_result on_error(struct response *x, struct server *s, const
     if (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC && !prep_fail(x->names, &s->prepared, &s->replies))
         x->ops->skipping(x->arg);
     return rerun ? RESPONSE_RERUN : RESPONSE_OK;
+}
+
+// The shape of a statement's rows.
+
+static void note_shape(struct response *x, const struct reply *due, uint64_t shape) {
+    if (!due->after) return;
+    if (!due->proof) {
+        if (!due->after->shape) due->after->shape_epoch = due->epoch;
+        if (!due->after->shape) due->after->shape = shape;
+        return;
+    }
+    struct statement *known = due->before, *held = due->after;
+    if (shape != known->shape) {
+        struct outdated *o = new_outdated(x);
+        reply_outdated(&o->error);
+        o->held = held;
+        statement_ref(held);
+        if (held == known) return; // others may know it as it was
+    }
+    held->shape = shape;
+    held->shape_epoch = due->epoch;
 }
 
 // The rest of the messages.
@@ -307,6 +361,12 @@ static const struct message_rule rules[128] = {
     [BE_FUNCTION_CALL_RESPONSE] = {K_QUERY, 0, true},
 };
 
+// It has happened then, whatever becomes of the rest of its batch or transaction.
+static bool drops_statements(struct span tag) {
+    return span_eq(tag, span_of("DEALLOCATE ALL", sizeof "DEALLOCATE ALL")) ||
+           span_eq(tag, span_of("DISCARD ALL", sizeof "DISCARD ALL"));
+}
+
 // A message that answers something. `here` is how many of its bytes have come.
 static enum response_result on_answer(struct response *x, struct server *s, const struct frame *frame, size_t here,
                                       struct fault *f) {
@@ -325,8 +385,15 @@ static enum response_result on_answer(struct response *x, struct server *s, cons
     x->pass = frame->total - (uint32_t)here;
     x->pass_swallow = swallow;
     if (frame->type == BE_COPY_IN_RESPONSE) return on_copy_in(x, s);
+    if (frame->type == BE_COMMAND_COMPLETE && drops_statements(frame->payload) && due->action == REPLY_FORWARD)
+        prep_deallocated_all(x->names, &s->prepared, &s->replies);
     if (!(rule->finishes & (1u << due->kind))) return RESPONSE_OK;
     if (due->kind == REPLY_PARSE && due->after) due->after->proven = true;
+    if (due->kind == REPLY_DESCRIBE && due->after) {
+        struct span columns = frame->type == BE_ROW_DESCRIPTION ? frame->payload : span_of(NULL, 0);
+        bool whole = here == frame->total; // one that is too long to be kept is not looked at
+        if (whole || due->proof) note_shape(x, due, whole ? statement_shape(columns) : due->before->shape);
+    }
     pipeline_pop(&s->replies);
     return invent(x, s) ? RESPONSE_OK : RESPONSE_STOP;
 }

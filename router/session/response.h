@@ -51,6 +51,12 @@ struct response_out {
     struct buf scratch;       // a message made anew, until it is sent
 };
 
+// A statement gives other columns than its client has been told, or cannot be parsed any more.
+struct outdated {
+    struct buf error;       // what PostgreSQL would say, or has said: an ErrorResponse
+    struct statement *held; // what the server holds of it now (counted), or NULL
+};
+
 struct response {
     // set by the session
     const struct response_ops *ops;
@@ -63,10 +69,11 @@ struct response {
     bool notifications;   // NotificationResponse is for this client
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
-    bool learn;        // RESPONSE_RERUN: the statement can never run on a replica
-    bool begin_failed; // ... in the BEGIN put before it: the client's transaction has failed, and the server has none
-    bool stale_plan;   // a statement means something else than when it was parsed; the session clears it
+    bool learn;            // RESPONSE_RERUN: the statement can never run on a replica
+    bool begin_failed;     // ... in the BEGIN put before it: the client's transaction has failed, the server has none
+    bool stale_plan;       // a statement means something else than when it was parsed; the session clears it
     struct fault *refusal; // the server's words if it refused the client's settings, else NULL
+    struct outdated *outdated; // what a proof has shown, until the batch has been refused; NULL = nothing is wrong
     // private
     bool holding;       // nothing of the exchange due first has been sent, and it could be run again
     bool pass_swallow;  // what becomes of `pass`
@@ -81,6 +88,7 @@ void response_init(struct response *x, const struct response_ops *ops, void *arg
 void response_fini(struct response *x); // usable again after it, as after response_init
 // Before the first exchange of a server connection is sent.
 void response_start(struct response *x, bool rerunnable);
+void response_forget_outdated(struct response *x);
 // Nothing is left of the server's bytes: no half message, nothing kept back.
 static inline bool response_is_clean(const struct response *x) {
     return x->pass == 0 && buf_len(&x->partial) == 0 && buf_len(&x->held) == 0;

@@ -6,11 +6,13 @@
 // They come from such a connection: one of the pool is given the settings, which also proves that the servers take the
 // user, the database and the settings; or from memory, when another client logged in with the same a moment ago.
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "base/mem.h"
 #include "config/users.h"
 #include "router/session/session_parts.h"
 #include "router/wire/frame.h"
+#include "router/wire/msg.h"
 
 // A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
 // random. The pid stays positive, since clients print it as an int.
@@ -26,17 +28,15 @@ void session_make_cancel_key(struct session *s) {
     HASH_ADD(by_key, s->env->by_key, cancel_pid, sizeof s->cancel_pid, s);
 }
 
-// The client has one server, which is the primary, as far as it can tell.
+// ParameterStatus messages. The client has one server, which is the primary, as far as it can tell.
 static struct buf parameters_for_client(struct span from) {
     struct buf to = buf_make(SIZE_MAX / 2);
     struct cursor c = cursor_of(from);
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
         if (c.bad) break;
-        buf_put(&to, name.ptr, name.len + 1);
         if (span_is(name, "in_hot_standby")) value = span_str("off");
-        buf_put_span(&to, value);
-        buf_put_u8(&to, 0);
+        reply_parameter_status(&to, name, value);
     }
     return to;
 }
@@ -55,11 +55,10 @@ void session_note_parameter(struct session *s, struct span name, struct span val
 }
 
 static void note_parameters(struct session *s, struct span parameters) {
-    struct cursor c = cursor_of(parameters);
-    while (cursor_left(&c)) {
-        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
-        session_note_parameter(s, name, value);
-    }
+    struct frame f;
+    struct span name, value;
+    for (; frame_next(FRAME_FROM_SERVER, parameters, &f, NULL) == WIRE_OK; parameters = span_from(parameters, f.total))
+        if (msg_parameter_status(f.payload, &name, &value)) session_note_parameter(s, name, value);
 }
 
 static void welcome(struct session *s, struct span parameters) {
@@ -74,8 +73,12 @@ static void welcome(struct session *s, struct span parameters) {
 }
 
 static struct span remembered(struct session *s, bool *fresh) {
+    // Its session begins with the defaults of now, on whatever connections. Replicas without them yet are as those
+    // that lack its own writes.
+    s->ticket.defaults_us = atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire);
+    s->last_write_us = MAX_OF(s->last_write_us, s->ticket.defaults_us);
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg), fresh, &s->login_modes);
+                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh, &s->login_modes);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -156,6 +159,8 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     }
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
+    s->user_mark = XXH3_64bits(c->user, strlen(c->user));
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -180,15 +185,23 @@ void session_login_retry(struct session *s) {
 static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->login_modes, s->env->server.now_us(s->env->server.arg));
+                  s->login_modes, s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
 }
 
+enum { LOGIN_ROWS_MAX = 256 * 1024 };
+
+void session_forget_login(struct session *s) {
+    if (s->login_rows) buf_release(s->login_rows);
+    mem_free(s->login_rows);
+    s->login_rows = NULL;
+}
+
 // The values of the last two rows: the defaults of transactions, by whatever set them.
 static void take_modes(struct session *s) {
-    struct span values[2] = {{0}}, rows = buf_span(&s->login_rows);
+    struct span values[2] = {{0}}, rows = buf_span(s->login_rows);
     struct frame frame;
     for (; rows.len; rows = span_from(rows, frame.total)) {
         if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) break;
@@ -198,11 +211,17 @@ static void take_modes(struct session *s) {
         values[1] = cursor_bytes(&c, cursor_u32(&c));
     }
     s->login_modes = session_modes_of(values[0], values[1]);
-    buf_release(&s->login_rows);
+    session_forget_login(s);
 }
 
 void session_login_linked(struct session *s) {
     struct server *sv = s->server;
+    if (sv->settings != s->settings && !session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
+        return;
+    }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
     settings_change_sql(sv->settings, s->settings, &sql);
     buf_printf(&sql, "%sSHOW default_transaction_isolation;SHOW default_transaction_read_only",
@@ -211,8 +230,10 @@ void session_login_linked(struct session *s) {
     request_query(out, buf_span(&sql));
     buf_release(&sql);
     response_start(&s->response, false);
-    buf_release(&s->login_rows);
-    s->response.capture = &s->login_rows;
+    session_forget_login(s);
+    s->login_rows = mem_new(struct buf);
+    *s->login_rows = buf_make(LOGIN_ROWS_MAX);
+    s->response.capture = s->login_rows;
     pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
     if (!stream_write(&sv->stream, out->data, buf_len(out))) {
         struct fault f;

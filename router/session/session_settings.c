@@ -32,8 +32,14 @@ struct touched {
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
 
 struct meaning session_meaning(const struct session *s) {
-    return (struct meaning){.context = s->context ? s->context : settings_context(s->settings),
-                            .epoch = atomic_load_explicit(s->env->schema_epoch, memory_order_acquire)};
+    struct session_env *env = s->env;
+    uint64_t epoch = atomic_load_explicit(env->schema_epoch, memory_order_acquire);
+    if (UNLIKELY(epoch != env->epoch_seen)) {
+        if (env->epoch_seen) env->epoch_seen_us = env->server.now_us(env->server.arg);
+        env->epoch_seen = epoch;
+    }
+    uint64_t context = s->context ? s->context : settings_context(s->settings) ^ s->user_mark;
+    return (struct meaning){.context = context, .epoch = epoch};
 }
 
 void session_forget_touched(struct session *s) {
@@ -320,6 +326,13 @@ void session_settings_read(struct session *s) {
         session_put_settings(s, true, "");
     else
         session_settle(s);
+}
+
+bool session_takes_temp_buffers(const struct session *s) {
+    const struct span name = span_str("temp_buffers");
+    struct span has, wants;
+    bool has_one = settings_get(s->server->settings, name, &has), wants_one = settings_get(s->settings, name, &wants);
+    return !s->server->temp_used || (has_one == wants_one && (!has_one || span_eq(has, wants)));
 }
 
 // What settings say to the router itself.

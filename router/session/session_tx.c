@@ -9,6 +9,8 @@
 // A READ ONLY transaction may run on a replica, as a whole. What a replica would do otherwise than the primary
 // is not run there: the transaction moves to the primary as long as the client has been shown nothing that binds it to
 // the replica, and is given up with an error after that.
+#include "base/mem.h"
+#include "router/session/pins.h"
 #include "router/session/session_parts.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
@@ -39,7 +41,7 @@ static bool has_idle_limit(const struct session *s) {
 
 bool session_tx_is_local(const struct session *s, struct span unit) {
     bool deferred = s->tx.phase == TRANSACTION_DEFERRED;
-    if (s->server || s->pins || s->copying) return false;
+    if (s->server || pins_bind(s->pins) || s->copying) return false;
     switch ((enum verdict_control)s->request.verdict.control) {
     case CONTROL_NONE: return false;
     case CONTROL_BEGIN:

@@ -72,6 +72,7 @@ static struct statement *statement_new(struct statements *t, struct span query, 
     s->types = span_of(bytes + query.len, types.len);
     s->id = ++*t->next_id;
     s->meaning = m;
+    s->shape_epoch = m.epoch;
     s->hash = hash;
     s->table = t;
     s->refs = 1;
@@ -122,3 +123,16 @@ void statement_unref(struct statement *s) {
 }
 
 size_t statements_count(const struct statements *t) { return t->count; }
+
+uint64_t statement_shape(struct span row_description) {
+    struct cursor c = cursor_of(row_description);
+    uint64_t shape = 0;
+    for (unsigned n = row_description.len ? cursor_u16(&c) : 0; n > 0 && !c.bad; n--) {
+        struct span name = cursor_cstr(&c);
+        (void)cursor_bytes(&c, 6);               // where the column comes from
+        struct span type = cursor_bytes(&c, 10); // oid, size, modifier
+        (void)cursor_u16(&c);                    // the format, which the Bind chooses
+        shape = XXH3_64bits_withSeed(name.ptr, name.len, XXH3_64bits_withSeed(type.ptr, type.len, shape));
+    }
+    return shape | 1; // never 0
+}

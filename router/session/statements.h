@@ -34,6 +34,9 @@ struct statement {
     struct verdict verdict;
     uint64_t verdict_generation;
     bool proven; // a server has parsed it: no need to ask again
+    // What its rows were last described as (statement_shape), 0 = never; and the schema's epoch in which that is so on
+    // all servers, 0 = not known.
+    uint64_t shape, shape_epoch;
     // private
     struct statements *table;
     uint64_t hash;
@@ -52,5 +55,9 @@ struct statement *statements_intern(struct statements *t, struct span query, str
 void statement_ref(struct statement *s);
 void statement_unref(struct statement *s);
 size_t statements_count(const struct statements *t);
+
+// Stands for the names and types of the columns in a RowDescription's payload; an empty one (NoData) has a shape, too.
+// Two shapes are equal where PostgreSQL would say that the result type has not changed.
+uint64_t statement_shape(struct span row_description);
 
 #endif

@@ -40,6 +40,12 @@ static void put_message(struct buf *b, char type, struct span body) {
     buf_msg_end(b, at);
 }
 
+void reply_outdated(struct buf *b) {
+    static const char body[] = "SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0Fplancache.c\0"
+                               "RRevalidateCachedQuery\0";
+    put_message(b, BE_ERROR, span_of(body, sizeof body)); // with the NUL that ends it
+}
+
 void reply_ready(struct buf *b, char tx_status) { put_message(b, BE_READY_FOR_QUERY, span_of(&tx_status, 1)); }
 void reply_empty_body(struct buf *b, char type) { put_message(b, type, span_str("")); }
 
@@ -52,6 +58,15 @@ void reply_parameter_status(struct buf *b, struct span name, struct span value) 
     put_string(b, name);
     put_string(b, value);
     buf_msg_end(b, at);
+}
+
+void reply_parameters(struct buf *b, struct span pairs) {
+    struct cursor c = cursor_of(pairs);
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
+        if (c.bad) return;
+        reply_parameter_status(b, name, value);
+    }
 }
 
 void reply_backend_key_data(struct buf *b, uint32_t pid, uint32_t key) {
@@ -138,12 +153,15 @@ void request_parse(struct buf *b, struct span name, struct span query, struct sp
 void request_bind(struct buf *b) { put_message(b, FE_BIND, span_of("\0\0\0\0\0\0\0\0", 8)); }
 void request_execute(struct buf *b) { put_message(b, FE_EXECUTE, span_of("\0\0\0\0\0", 5)); }
 
-void request_close_statement(struct buf *b, struct span name) {
-    size_t at = buf_msg_begin(b, FE_CLOSE);
+static void put_statement_target(struct buf *b, char type, struct span name) {
+    size_t at = buf_msg_begin(b, type);
     buf_put_u8(b, PROTO_KIND_STATEMENT);
     put_string(b, name);
     buf_msg_end(b, at);
 }
+
+void request_close_statement(struct buf *b, struct span name) { put_statement_target(b, FE_CLOSE, name); }
+void request_describe_statement(struct buf *b, struct span name) { put_statement_target(b, FE_DESCRIBE, name); }
 
 void request_sync(struct buf *b) { put_message(b, FE_SYNC, span_str("")); }
 void request_terminate(struct buf *b) { put_message(b, FE_TERMINATE, span_str("")); }

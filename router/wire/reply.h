@@ -15,10 +15,13 @@
 void reply_error(struct buf *b, bool fatal, const struct fault *f);
 // Severity WARNING when the SQLSTATE starts with "01", else NOTICE.
 void reply_notice(struct buf *b, const struct fault *f);
+// PostgreSQL's error for a statement whose result has changed. Drivers know it by the name of its routine.
+void reply_outdated(struct buf *b);
 void reply_ready(struct buf *b, char tx_status);
 void reply_empty_body(struct buf *b, char type); // ParseComplete, BindComplete, CloseComplete, NoData, ...
 void reply_command_complete(struct buf *b, const char *tag);
 void reply_parameter_status(struct buf *b, struct span name, struct span value);
+void reply_parameters(struct buf *b, struct span pairs); // ParameterStatus for each of name NUL value NUL ...
 void reply_backend_key_data(struct buf *b, uint32_t pid, uint32_t key);
 void reply_auth(struct buf *b, uint32_t code, struct span data);    // AuthenticationXxx: code, then data as it is
 void reply_auth_sasl(struct buf *b, const char *const *mechanisms); // NULL-terminated list
@@ -41,6 +44,7 @@ void request_parse(struct buf *b, struct span name, struct span query, struct sp
 void request_bind(struct buf *b);    // the unnamed statement, without parameters, in the unnamed portal
 void request_execute(struct buf *b); // the unnamed portal, all of it
 void request_close_statement(struct buf *b, struct span name);
+void request_describe_statement(struct buf *b, struct span name);
 void request_sync(struct buf *b);
 void request_terminate(struct buf *b);
 

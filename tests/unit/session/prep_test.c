@@ -96,13 +96,13 @@ static const char *sent(struct side *s) {
     return text;
 }
 
-// What is due, in short: a letter of PBDECSQ each, upper case forwarded, lower case swallowed, `*` before invented.
+// What is due, in short: a letter of PBDECSQR each, upper case forwarded, lower case swallowed, `*` before invented.
 static const char *due(struct side *s) {
     static char text[256];
     size_t len = 0;
     for (uint32_t i = 0; i < s->due.count; i++) {
         const struct reply *r = pipeline_at(&s->due, i);
-        char letter = "QPBDECS"[r->kind];
+        char letter = "QPBDECSR"[r->kind];
         if (r->kind == REPLY_CLOSE) letter = 'C';
         if (r->action == REPLY_INVENT) text[len++] = '*';
         text[len++] = r->action == REPLY_SWALLOW ? (char)(letter + 32) : letter;
@@ -356,6 +356,92 @@ static void after_deallocate_all_names_are_new(void **state) {
     teardown(&s);
 }
 
+// What stands before DEALLOCATE ALL is gone for good, what is parsed behind it is not; the unnamed statement stays.
+static void deallocate_all_spares_what_comes_behind(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    parse(&s, "b", "SELECT 2");
+    parse(&s, "", "DEALLOCATE ALL");
+    rewrite(&s);
+    answered(&s);
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "b");
+    parse(&s, "c", "SELECT 3");
+    sync_(&s);
+    rewrite(&s);
+    prep_deallocated_all(&s.client, &s.server, &s.due);
+    assert_int_equal(prep_server_count(&s.server), 0);
+    assert_null(prep_client_find(&s.client, span_str("a")));
+    assert_non_null(prep_client_find(&s.client, span_str("c")));
+    assert_non_null(prep_client_find(&s.client, span_str("")));
+    pipeline_pop(&s.due); // Bind, and the Close fails
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("b")));
+    assert_null(prep_client_find(&s.client, span_str("c")));
+    answered(&s);
+    teardown(&s);
+}
+
+// Where one has run, no name is taken; where it has not, its batch has failed, and they are as they were.
+static void names_are_free_behind_deallocate_all(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct side s;
+        setup(&s);
+        parse(&s, "a", "SELECT 1");
+        rewrite(&s);
+        answered(&s);
+        parse(&s, "", "DEALLOCATE ALL");
+        bind(&s, "");
+        size_t at = buf_msg_begin(&s.in, FE_EXECUTE);
+        buf_put(&s.in, "\0\0\0\0\0", 5);
+        buf_msg_end(&s.in, at);
+        parse(&s, "a", "SELECT 2");
+        sync_(&s);
+        struct prep_rewrite r = {.client = &s.client,
+                                 .server = &s.server,
+                                 .statements = s.statements,
+                                 .due = &s.due,
+                                 .out = &s.out,
+                                 .max_server = 10,
+                                 .deallocates_all = true};
+        buf_clear(&s.out);
+        if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
+        buf_clear(&s.in);
+        assert_string_equal(due(&s), "PBEPS");
+        pipeline_pop(&s.due), pipeline_pop(&s.due);
+        if (fails)
+            assert_true(prep_fail(&s.client, &s.server, &s.due));
+        else
+            prep_deallocated_all(&s.client, &s.server, &s.due);
+        answered(&s);
+        struct statement *a = prep_client_find(&s.client, span_str("a"));
+        assert_true(a && span_is(a->query, fails ? "SELECT 1" : "SELECT 2"));
+        teardown(&s);
+    }
+}
+
+// Two batches that fail one after the other: what the first never parsed is not what was there before the second.
+static void errors_undo_one_after_the_other(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    for (int i = 0; i < 2; i++) {
+        bind(&s, "missing");
+        parse(&s, "", i ? "SELECT 2" : "SELECT 1");
+        sync_(&s);
+        rewrite(&s);
+    }
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_true(span_is(prep_client_find(&s.client, span_str(""))->query, "SELECT 2"));
+    pipeline_pop(&s.due); // the Sync
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("")));
+    teardown(&s);
+}
+
 static void deallocate_of_a_parsed_name(void **state) {
     (void)state;
     struct side s;
@@ -371,8 +457,12 @@ static void deallocate_of_a_parsed_name(void **state) {
     parse(&s, "", "SELECT 2");
     bind(&s, "");
     sync_(&s);
-    struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
-                             .out = &s.out, .deallocates = true};
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .deallocates = true};
     buf_clear(&s.out);
     if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
     assert_string_equal(sent(&s), "P(:SELECT 2) B() S");
@@ -415,10 +505,18 @@ static void deallocate_names_are_read_as_sql(void **state) {
     static const struct {
         const char *sql, *name;
     } cases[] = {
-        {"DEALLOCATE a", "a"},          {"deallocate prepare FooBar ;", "foobar"}, {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
-        {"DEALLOCATE PREPARE", "prepare"}, {"DEALLOCATE ALL", NULL},               {"DEALLOCATE \"all\"", "all"},
-        {"DEALLOCATE PREPARE ALL", NULL},  {"DEALLOCATE a; SELECT 1", NULL},       {"DEALLOCATE", NULL},
-        {"SELECT 1", NULL},                {"DEALLOCATE \"open", NULL},            {"DEALLOCATE a b", NULL},
+        {"DEALLOCATE a", "a"},
+        {"deallocate prepare FooBar ;", "foobar"},
+        {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
+        {"DEALLOCATE PREPARE", "prepare"},
+        {"DEALLOCATE ALL", NULL},
+        {"DEALLOCATE \"all\"", "all"},
+        {"DEALLOCATE PREPARE ALL", NULL},
+        {"DEALLOCATE a; SELECT 1", NULL},
+        {"DEALLOCATE", NULL},
+        {"SELECT 1", NULL},
+        {"DEALLOCATE \"open", NULL},
+        {"DEALLOCATE a b", NULL},
     };
     (void)state;
     for (size_t i = 0; i < countof(cases); i++) {
@@ -455,6 +553,30 @@ static void errors_speak_of_the_clients_name(void **state) {
     buf_release(&out);
 }
 
+// Nothing is read into it, whatever it looks like, and nothing but an error is due.
+static void a_malformed_message_goes_as_it_is(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .max_server = 10,
+                             .malformed = true};
+    parse(&s, "a", "SELECT 1");
+    target(&s, FE_CLOSE, 'X', "a");
+    if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) C");
+    assert_string_equal(due(&s), "PR");
+    assert_non_null(prep_client_find(&s.client, span_str("a")));
+    size_t len = buf_len(&s.out);
+    assert_memory_equal(s.out.data + len - 8, "C\0\0\0\7Xa", 8);
+    answered(&s);
+    teardown(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_follows_its_client),
@@ -466,8 +588,12 @@ int main(void) {
         cmocka_unit_test(a_taken_name_is_refused_by_the_server),
         cmocka_unit_test(an_error_takes_names_back),
         cmocka_unit_test(a_failed_parse_leaves_no_unnamed_one),
+        cmocka_unit_test(a_malformed_message_goes_as_it_is),
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
+        cmocka_unit_test(deallocate_all_spares_what_comes_behind),
+        cmocka_unit_test(names_are_free_behind_deallocate_all),
+        cmocka_unit_test(errors_undo_one_after_the_other),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
