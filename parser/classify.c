@@ -159,10 +159,12 @@ static void saw_sample(struct judge *j, const struct tree_event *e) {
 }
 
 static void saw_relation(struct judge *j, const struct tree_event *e) {
-    bool settings = builtin_relation_is_settings(e->schema, e->name);
-    if (settings || builtin_relation_is_primary(e->schema, e->name) ||
+    uint32_t facts = builtin_relation_is_settings(e->schema, e->name)   ? FACT_SHOW
+                     : builtin_relation_is_prepared(e->schema, e->name) ? FACT_EXECUTE
+                                                                        : 0;
+    if (facts || builtin_relation_is_primary(e->schema, e->name) ||
         (j->catalog && catalog_relation_is_primary(j->catalog, e->schema, e->name)))
-        found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, settings ? FACT_SHOW : 0, true);
+        found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, facts, true);
 }
 
 static void saw_change(struct judge *j, const struct tree_event *e) {

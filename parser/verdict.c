@@ -38,6 +38,7 @@ static const struct {
     {FACT_LISTEN, "listen"},
     {FACT_UNLISTEN, "unlisten"},
     {FACT_LEAVES_STATE, "leaves_state"},
+    {FACT_TERMINATE, "terminate"},
     {FACT_HOLD_CURSOR, "hold_cursor"},
     {FACT_CURSOR, "cursor"},
     {FACT_ADVISORY_LOCK, "advisory_lock"},

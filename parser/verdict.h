@@ -89,7 +89,7 @@ enum verdict_fact {
     FACT_ADVISORY_LOCK = 1u << 16,   // takes a session-level advisory lock
     FACT_ADVISORY_UNLOCK = 1u << 17, // releases one, or all
     FACT_PREPARE = 1u << 18,         // SQL PREPARE
-    FACT_EXECUTE = 1u << 19,         // SQL EXECUTE
+    FACT_EXECUTE = 1u << 19, // SQL EXECUTE, or a look at what is prepared
     FACT_DEALLOCATE = 1u << 20,      // DEALLOCATE name
     FACT_DEALLOCATE_ALL = 1u << 21,  // DEALLOCATE ALL
     FACT_LOAD = 1u << 22,
@@ -101,6 +101,7 @@ enum verdict_fact {
     FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
     FACT_CLOSE = 1u << 30,          // CLOSE of a cursor, or of all
+    FACT_TERMINATE = 1u << 31,      // calls pg_terminate_backend
 };
 
 struct verdict {

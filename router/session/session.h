@@ -54,6 +54,7 @@ struct session_env {
     uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
+    atomic_ullong *terminate_us;        // of all workers: when a client last called pg_terminate_backend
     uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
     bool draining;                                         // no new work for idle clients: they are told to go
@@ -80,13 +81,13 @@ struct session {
     struct client client;
     struct session_env *env;
     enum session_state state;
-    struct database *database; // NULL until authenticated
-    struct account *account;   // counted; NULL until authenticated, and when the client is gone
-    struct settings *settings; // from the start-up packet and by SET, as last read from a server
-    struct settings *startup;  // from the start-up packet
-    struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
-    uint32_t pins;             // router/session/pins.h; session_set_pins
-    uint32_t cancel_pid, cancel_key;
+    struct database *database;       // NULL until authenticated
+    struct account *account;         // counted; NULL until authenticated, and when the client is gone
+    struct settings *settings;       // from the start-up packet and by SET, as last read from a server
+    struct settings *startup;        // from the start-up packet
+    struct relay *relay;             // of a replication connection, from its login on; NULL: an ordinary one
+    uint32_t pins;                   // router/session/pins.h; session_set_pins
+    uint32_t cancel_pid, cancel_key; // together the key of env->by_key
 
     // private
     UT_hash_handle by_key;
@@ -151,8 +152,8 @@ struct session {
 // Takes an accepted socket.
 void session_open(struct session_env *env, int fd, uint64_t id);
 // A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that
-// client's session is doing, if there is such a client, unless it has begun since then.
-void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
+// client's session is doing, unless it has begun since then. False: there is no such client here.
+bool session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
 // A database's catalog has come: logins that wait for it go on.
 void sessions_catalog_changed(struct session_env *env);
 // The topology has been replaced in `env`: parked sessions try again.

@@ -227,7 +227,8 @@ static bool send_prelude(struct session *s) {
 // A replica that lags more gets no reads.
 static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
     const struct request *r = &s->request;
-    uint64_t max_lag_us = (uint64_t)s->env->config->max_lag * 1000;
+    const struct session_env *env = s->env;
+    bool young = env->server.now_us(env->server.arg) < env->epoch_seen_us + (uint64_t)env->config->max_lag * 1000;
     return (struct prep_rewrite){
         .client = &s->names,
         .server = &s->server->prepared,
@@ -235,8 +236,8 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .due = &s->server->replies,
         .out = out,
         .meaning = session_meaning(s),
-        .schema_young =
-            s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us<max_lag_us, .again = s->again> 0,
+        .schema_young = young,
+        .again = s->again > 0,
         .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
@@ -274,6 +275,21 @@ static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
     return changed;
+}
+
+// It speaks SQL of what is prepared, which must be as the client knows it.
+static bool shows_prepared(const struct session *s) {
+    uint32_t facts = s->request.verdict.facts;
+    const struct prep_server *p = &s->server->prepared;
+    return ((facts & FACT_EXECUTE) && (s->names.count || s->names.unnamed || prep_server_count(p))) ||
+           ((facts & FACT_PREPARE) && p->exposed);
+}
+
+static void expose_prepared(struct session *s, struct buf *out) {
+    struct prep_rewrite w = rewriting(s, out);
+    if (s->on_replica || w.nothing_runs) return;
+    prep_expose(&w, s->server->tx_status == PROTO_TX_ACTIVE);
+    if (s->server->anchor != &s->ticket.anchor) s->server->dirty = true; // somebody else may get it
 }
 
 static bool may_write(const struct session *s) {
@@ -322,6 +338,7 @@ static void note_facts(struct session *s, struct span unit) {
     session_pin(s, caused);
     if (facts & FACTS_SETTLING) s->pins_kept = caused;
     if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
+    if (facts & FACT_TERMINATE) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
     s->settling |= facts & FACTS_SETTLING;
     if (may_write(s)) note_sequences(s->server, s->client.id);
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
@@ -347,6 +364,7 @@ static void note_exchange(struct session *s, struct span unit) {
 // The unit's messages into `out`, or the unit itself in `*raw` where they need no change; what is due is noted.
 static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
+    if (!s->open && !s->due && shows_prepared(s)) expose_prepared(s, out);
     if (r->kind == REQUEST_BATCH) {
         if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
@@ -402,7 +420,7 @@ static bool depends_on_answers(const struct request *r) {
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(r)) return PLACE_LATER;
+    if (depends_on_answers(r) || shows_prepared(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;

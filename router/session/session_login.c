@@ -9,20 +9,21 @@
 
 #include "base/mem.h"
 #include "config/users.h"
+#include "router/session/pid.h"
 #include "router/session/session_parts.h"
 
-// A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
-// random. The pid stays positive, since clients print it as an int.
+// A key nobody can guess.
 void session_make_cancel_key(struct session *s) {
     struct session *taken;
+    const struct server *anchor = s->ticket.anchor.server;
     uint32_t random[2];
     do {
         if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) bug("getrandom gave no bytes");
-        s->cancel_pid = ((uint32_t)s->env->server.worker << 25) | (random[0] & 0x1ffffff);
+        s->cancel_pid = anchor ? anchor->backend_pid : pid_make_up(s->env->server.worker, random[0]);
         s->cancel_key = random[1];
-        HASH_FIND(by_key, s->env->by_key, &s->cancel_pid, sizeof s->cancel_pid, taken);
-    } while (taken || s->cancel_pid == 0);
-    HASH_ADD(by_key, s->env->by_key, cancel_pid, sizeof s->cancel_pid, s);
+        HASH_FIND(by_key, s->env->by_key, &s->cancel_pid, SESSION_KEY_SIZE, taken);
+    } while (taken);
+    HASH_ADD(by_key, s->env->by_key, cancel_pid, SESSION_KEY_SIZE, s);
 }
 
 // The client has one server, which is the primary, as far as it can tell.
@@ -64,6 +65,7 @@ static void note_parameters(struct session *s, struct span parameters) {
 static void welcome(struct session *s, struct span parameters) {
     deadline_clear(&s->deadline);
     s->parked_us = 0;
+    s->ticket.optional = false;
     note_parameters(s, parameters);
     session_make_cancel_key(s);
     session_set_state(s, SESSION_IDLE);
@@ -97,12 +99,14 @@ static void do_not_queue(struct session *s) {
 static void log_in(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s))
+    if (session_awaits_catalog(s)) {
         session_park(s);
-    else if (fresh)
+    } else if (fresh && !session_has_anchorage(s)) {
         welcome(s, parameters);
-    else
+    } else {
+        s->ticket.optional = parameters.len > 0;
         session_find_login_server(s);
+    }
     if (s->state == SESSION_WAITING) do_not_queue(s);
 }
 
@@ -179,6 +183,9 @@ static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
                   s->env->server.now_us(s->env->server.arg));
+    struct server *sv = s->server;
+    if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_has_anchorage(sv->pool))
+        pool_anchor(sv, &s->ticket.anchor);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
