@@ -214,11 +214,16 @@ static void leave_anchor(struct server *s) {
     s->pool->anchors--;
 }
 
+bool pool_may_anchor(const struct pool *p) {
+    if (!p->node || p->failing || p->full || p->anchors >= p->size / 2 || !pool_is_opening(p)) return false;
+    return !p->weighed_us || pools_now_us(p->pools) - p->weighed_us >= (uint64_t)ANCHORS_PAUSE_MS * 1000;
+}
+
 bool pool_has_anchorage(const struct pool *p) {
-    if (!p->node || p->failing || p->full || p->anchors >= p->size / 2) return false;
-    if (p->weighed_us && pools_now_us(p->pools) - p->weighed_us < (uint64_t)ANCHORS_PAUSE_MS * 1000) return false;
+    if (!pool_may_anchor(p)) return false;
     if (!ilist_empty(&p->idle)) return true;
-    return ilist_empty(&p->waiters) && pool_may_try(p) && budget_has_room(p->budget, p->pools->env->worker);
+    return p->anchors + (int)p->waiters.count < p->size / 2 && pool_may_try(p) &&
+           budget_has_room(p->budget, p->pools->env->worker);
 }
 
 void pool_anchor(struct server *s, struct anchor *a) {

@@ -99,8 +99,9 @@ size_t pool_busy(const struct pool *p);
 // True when connections are being opened for all who wait.
 bool pool_is_opening(const struct pool *p);
 
-// True when a client that logs in may have a connection for itself: there is a free one, or room for one more, and half
-// of the pool at least is left to those who come for a transaction.
+// Whether a client that logs in may have a connection for itself: half of the pool at least is left to those who come
+// for a transaction, and nobody waits for one. And whether there is one for it: a free one, or room for one more.
+bool pool_may_anchor(const struct pool *p);
 bool pool_has_anchorage(const struct pool *p);
 // `s` is busy, and nobody's anchor.
 void pool_anchor(struct server *s, struct anchor *a);

@@ -184,7 +184,7 @@ static void login_done(struct session *s) {
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
                   s->env->server.now_us(s->env->server.arg));
     struct server *sv = s->server;
-    if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_has_anchorage(sv->pool))
+    if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_may_anchor(sv->pool))
         pool_anchor(sv, &s->ticket.anchor);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
