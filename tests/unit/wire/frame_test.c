@@ -44,7 +44,7 @@ static struct span header(uint8_t to[5], int type, uint32_t len) {
 
 static void check_length(enum frame_direction d, int type, const struct expected *e, uint32_t len) {
     uint8_t bytes[5];
-    struct frame f;
+    struct frame f = {0};
     struct fault fault = {.text = ""};
     enum wire_result r = frame_next(d, header(bytes, type, len), &f, &fault);
     bool good = e && len >= e->least && len <= e->most;
