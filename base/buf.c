@@ -15,7 +15,7 @@ void buf_release(struct buf *b) {
 }
 
 // Makes room for `n` bytes behind the tail: slides the queue to the front where that is enough, else grows.
-static bool buf_make_room(struct buf *b, size_t n) {
+static bool make_room(struct buf *b, size_t n) {
     size_t len = buf_len(b), want;
     if (b->failed || __builtin_add_overflow(len, n, &want) || want > b->limit) return false;
     if (b->cap - b->tail >= n) return true;
@@ -29,15 +29,15 @@ static bool buf_make_room(struct buf *b, size_t n) {
         if (len) memcpy(data, b->data + b->head, len);
         mem_free(b->data);
         b->data = data;
-        b->cap = cap;
+        b->cap = (uint32_t)cap;
     }
     b->head = 0;
-    b->tail = len;
+    b->tail = (uint32_t)len;
     return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n) {
-    if (!buf_make_room(b, n)) {
+uint8_t *buf_make_room(struct buf *b, size_t n) {
+    if (!make_room(b, n)) {
         b->failed = true;
         return NULL;
     }
@@ -45,14 +45,14 @@ uint8_t *buf_reserve(struct buf *b, size_t n) {
 }
 
 void buf_consume(struct buf *b, size_t n) {
-    b->head += MIN_OF(n, buf_len(b));
+    b->head += (uint32_t)MIN_OF(n, buf_len(b));
     if (b->head == b->tail) b->head = b->tail = 0;
 }
 
 void buf_unread(struct buf *b, struct span s) {
     if (!s.len) return;
     if (b->head >= s.len) {
-        b->head -= s.len;
+        b->head -= (uint32_t)s.len;
         memcpy(b->data + b->head, s.ptr, s.len);
         return;
     }
@@ -60,26 +60,7 @@ void buf_unread(struct buf *b, struct span s) {
     if (!buf_reserve(b, s.len)) return;
     memmove(b->data + b->head + s.len, b->data + b->head, len);
     memcpy(b->data + b->head, s.ptr, s.len);
-    b->tail += s.len;
-}
-
-void buf_put(struct buf *b, const void *p, size_t n) {
-    uint8_t *to = buf_reserve(b, n);
-    if (!to) return;
-    if (n) memcpy(to, p, n);
-    b->tail += n;
-}
-
-void buf_put_u8(struct buf *b, uint8_t v) { buf_put(b, &v, 1); }
-
-void buf_put_u16(struct buf *b, uint16_t v) {
-    uint8_t p[2] = {(uint8_t)(v >> 8), (uint8_t)v};
-    buf_put(b, p, sizeof p);
-}
-
-void buf_put_u32(struct buf *b, uint32_t v) {
-    uint8_t p[4] = {(uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
-    buf_put(b, p, sizeof p);
+    b->tail += (uint32_t)s.len;
 }
 
 void buf_put_cstr(struct buf *b, const char *s) { buf_put(b, s, strlen(s) + 1); }
@@ -93,7 +74,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) {
     uint8_t *to = n < 0 ? NULL : buf_reserve(b, (size_t)n + 1);
     if (to) {
         vsnprintf((char *)to, (size_t)n + 1, fmt, again);
-        b->tail += (size_t)n;
+        b->tail += (uint32_t)n;
     }
     va_end(again);
 }

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_LINE_MAX = 2048 };
+#include "base/mem.h"
+
+enum { LOG_LINE_MAX = 2048, LOG_PREFIX_MAX = 160 };
 
 // The only mutable state at file scope outside main: what every thread's log lines share.
 static atomic_int current_level = LOG_LEVEL_INFO;
@@ -63,7 +65,10 @@ static void line_time(struct line *l) {
     line_put(l, text, (size_t)snprintf(text, sizeof text, ".%03ldZ", ts.tv_nsec / 1000000));
 }
 
-void log_prefix_clear(struct log_prefix *p) { p->text[0] = '\0'; }
+void log_prefix_clear(struct log_prefix *p) {
+    mem_free(p->text);
+    p->text = NULL;
+}
 
 static bool is_plain(const char *s) {
     for (; *s; s++)
@@ -77,8 +82,9 @@ void log_prefix_add(struct log_prefix *p, const char *key, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(value, sizeof value, fmt, ap);
     va_end(ap);
-    struct line l = {.len = 0};
-    if (p->text[0]) line_str(&l, " ");
+    struct line l;
+    l.len = 0; // not the whole of it: it is large
+    if (p->text) line_str(&l, " ");
     line_str(&l, key);
     line_str(&l, "=");
     if (value[0] && is_plain(value)) {
@@ -88,8 +94,9 @@ void log_prefix_add(struct log_prefix *p, const char *key, const char *fmt, ...)
         line_escaped(&l, value, strlen(value));
         line_str(&l, "\"");
     }
-    size_t used = strlen(p->text);
-    if (used + l.len >= sizeof p->text) return; // a pair is shown whole or not at all
+    size_t used = p->text ? strlen(p->text) : 0;
+    if (used + l.len >= LOG_PREFIX_MAX) return; // a pair is shown whole or not at all
+    p->text = mem_grow(p->text, used + l.len + 1);
     memcpy(p->text + used, l.text, l.len);
     p->text[used + l.len] = '\0';
 }
@@ -132,7 +139,7 @@ void log_write(enum log_level level, const struct log_prefix *prefix, const char
     line_str(&l, json ? "\",\"level\":\"" : " level=");
     line_str(&l, level_names[level]);
     if (json) line_str(&l, "\"");
-    if (prefix && prefix->text[0]) {
+    if (prefix && prefix->text) {
         if (json) {
             line_prefix_json(&l, prefix->text);
         } else {

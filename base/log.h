@@ -20,7 +20,7 @@ bool log_enabled(enum log_level level);
 
 // The pairs printed before a message, made once when the object is made: `key=value key=value`, quoted where needed.
 struct log_prefix {
-    char text[160];
+    char *text; // owned; NULL = nothing
 };
 void log_prefix_clear(struct log_prefix *p);
 // Cut, never overrun, when it does not fit. The value may come from a peer: it is escaped.

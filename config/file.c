@@ -38,7 +38,7 @@ static bool read_all(int fd, struct buf *out, struct fault *fault) {
     }
     // The limit is one byte more than is allowed.
     if (!out->failed && buf_len(out) < out->limit) return true;
-    return fault_set(fault, CONFIG_SQLSTATE, "is larger than %zu bytes", out->limit - 1);
+    return fault_set(fault, CONFIG_SQLSTATE, "is larger than %u bytes", out->limit - 1);
 }
 
 bool file_read(const char *path, size_t max, struct buf *out, struct stat *st, struct fault *fault) {

@@ -126,6 +126,7 @@ static void on_probe_freed(void *owner) {
     mem_free(s->name);
     mem_free(s->host);
     mem_free(s->zone);
+    log_prefix_clear(&s->prefix);
     mem_free(s);
     health_handle_freed(h);
 }

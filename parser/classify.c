@@ -34,6 +34,7 @@ static const struct rule rules[TREE_TYPES] = {
     [TREE_CHANGE] = RULE(WRITE, DML, FACTS, 0),
     [TREE_CONTENTS] = RULE(WRITE, DML, TEMP, 0),
     [TREE_DDL] = RULE(WRITE, DDL, TEMP, FACT_DDL),
+    [TREE_DEFAULTS] = RULE(WRITE, DDL, TEMP, FACT_DDL | FACT_DEFAULTS),
     [TREE_CREATE_AS] = RULE(WRITE, DDL, FACTS, FACT_DDL),
     [TREE_EXPLAIN] = RULE(READ, READ, ALL, 0), // of a SELECT; others: see statement_rule()
     [TREE_COPY_IN] = RULE(WRITE, COPY_FROM, FACTS, FACT_COPY_IN),
@@ -126,6 +127,7 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
         if (tree_arg_is_true(e, 2, "is_local")) b.facts = FACT_SET_LOCAL;
         if (tree_args_name_temp(e)) b.facts |= FACT_TEMP; // a search_path that makes new tables temporary
     }
+    if (span_is(e->name, "pg_terminate_backend")) j->verdict.terminates = true;
     found_builtin(j, b);
     // One of pg_temp has been seen as such, and PostgreSQL finds it only by that schema.
     if (builtin_schema_is_temp(e->schema)) return;

@@ -89,7 +89,7 @@ enum verdict_fact {
     FACT_ADVISORY_LOCK = 1u << 16,   // takes a session-level advisory lock
     FACT_ADVISORY_UNLOCK = 1u << 17, // releases one, or all
     FACT_PREPARE = 1u << 18,         // SQL PREPARE
-    FACT_EXECUTE = 1u << 19, // SQL EXECUTE, or a look at what is prepared
+    FACT_EXECUTE = 1u << 19,         // SQL EXECUTE, or a look at what is prepared
     FACT_DEALLOCATE = 1u << 20,      // DEALLOCATE name
     FACT_DEALLOCATE_ALL = 1u << 21,  // DEALLOCATE ALL
     FACT_LOAD = 1u << 22,
@@ -101,14 +101,15 @@ enum verdict_fact {
     FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
     FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
     FACT_CLOSE = 1u << 30,          // CLOSE of a cursor, or of all
-    FACT_TERMINATE = 1u << 31,      // calls pg_terminate_backend
+    FACT_DEFAULTS = 1u << 31,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
 };
 
 struct verdict {
-    uint8_t kind;   // enum verdict_kind
-    uint8_t reason; // enum verdict_reason: of the statement that decided the kind
-    bool certain;   // something speaks against a replica that no hint and no route = replica can talk away
-    uint32_t facts; // enum verdict_fact, OR-ed
+    uint8_t kind;    // enum verdict_kind
+    uint8_t reason;  // enum verdict_reason: of the statement that decided the kind
+    bool certain;    // something speaks against a replica that no hint and no route = replica can talk away
+    bool terminates; // calls pg_terminate_backend
+    uint32_t facts;  // enum verdict_fact, OR-ed
 };
 
 // The verdict of several texts sent together.
@@ -116,6 +117,7 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     struct verdict v = b.kind > a.kind ? b : a;
     v.facts = a.facts | b.facts;
     v.certain = a.certain || b.certain;
+    v.terminates = a.terminates || b.terminates;
     return v;
 }
 

@@ -284,6 +284,7 @@ static void init_env(struct worker *w) {
                                     .worker = w->index,
                                     .rbuf = w->rbuf,
                                     .now_us = worker_now_us,
+                                    .defaults_changed_us = &w->shared->defaults_changed_us,
                                     .report = on_report,
                                     .nudge = on_nudge,
                                     .arg = w};
@@ -309,6 +310,7 @@ static void init_env(struct worker *w) {
     ilist_init(&e->sessions);
     ilist_init(&e->parked);
     ilist_init(&e->waiting);
+    ilist_init(&e->leases);
     ilist_init(&e->relays);
     e->watch_database = on_watch_database;
     e->refresh_database = on_refresh_database;
@@ -317,6 +319,8 @@ static void init_env(struct worker *w) {
     e->last_write_us = &w->shared->last_write_us;
     e->terminate_us = &w->shared->terminate_us;
     e->schema_epoch = &w->shared->schema_epoch;
+    e->defaults_changed_us = &w->shared->defaults_changed_us;
+    e->sequence_users = &w->shared->sequence_users;
     e->replication = &w->shared->replication;
     e->arg = w;
     e->pools = pools_new(&e->server, w->shared->quota);
@@ -364,8 +368,7 @@ void worker_join(struct worker *w) {
     settings_table_free(e->settings);
     databases_fini(&e->databases);
     scram_memo_free(e->client.scram_memo);
-    buf_release(&e->wbuf);
-    buf_release(&e->out.scratch);
+    sessions_fini(e);
     config_unref(e->config);
     topology_unref(e->topology);
     if (w->tls_clients) tls_context_unref(w->tls_clients);

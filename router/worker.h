@@ -23,11 +23,13 @@ struct worker;
 
 // What all workers share. Owned by the runtime, which outlives them.
 struct worker_shared {
-    atomic_int clients;          // connections now
-    atomic_ullong schema_epoch;  // grows when DDL passes by
-    atomic_ullong last_write_us; // when the last write of any client was acknowledged; for consistency = global
-    atomic_ullong terminate_us;  // when a client last called pg_terminate_backend
-    atomic_ullong next_id;       // of clients
+    atomic_int clients;                // connections now
+    atomic_ullong schema_epoch;        // grows when DDL passes by
+    atomic_ullong defaults_changed_us; // when an ALTER ROLE or DATABASE ... SET has passed by
+    atomic_ullong last_write_us;       // when the last write of any client was acknowledged; for consistency = global
+    atomic_ullong terminate_us;        // when a client last called pg_terminate_backend
+    atomic_ullong next_id;             // of clients
+    atomic_ullong sequence_users;      // bits of those whose clients use currval or lastval
     atomic_bool draining;
     struct replication_counts replication;
     struct quota *quota;

@@ -219,10 +219,7 @@ bool client_writev(struct client *c, const struct iovec *iov, int n) {
 
 static void put_welcome(struct buf *b, struct span parameters, uint32_t pid, uint32_t key) {
     reply_auth(b, PROTO_AUTH_OK, span_of(NULL, 0));
-    for (struct cursor cur = cursor_of(parameters); cursor_left(&cur) && !cur.bad;) {
-        struct span name = cursor_cstr(&cur), value = cursor_cstr(&cur);
-        if (!cur.bad) reply_parameter_status(b, name, value);
-    }
+    buf_put_span(b, parameters);
     reply_backend_key_data(b, pid, key);
     reply_ready(b, PROTO_TX_IDLE);
 }
@@ -277,6 +274,7 @@ static void on_hung_up(struct stream *s) { client_lost(client_of(s), "hung up");
 static void on_closed(struct stream *s) {
     struct client *c = client_of(s);
     buf_release(&c->startup);
+    log_prefix_clear(&c->log);
     mem_free(c->user);
     mem_free(c->database);
     c->user = c->database = NULL;
@@ -308,6 +306,7 @@ bool client_open(struct client *c, struct client_env *env, int fd, uint64_t id, 
     log_prefix_add(&c->log, "client", "%" PRIu64, id);
     if (!stream_open(&c->stream, env->loop, &stream_ops, fd, &f)) {
         log_warning(&c->log, "cannot serve: %s", f.text);
+        log_prefix_clear(&c->log);
         return false;
     }
     char peer[128];

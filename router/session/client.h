@@ -113,8 +113,8 @@ const char *client_state_str(enum client_state s);
 NODISCARD bool client_open(struct client *c, struct client_env *env, int fd, uint64_t id, void *owner,
                            const struct client_ops *ops, void (*freed)(struct client *c));
 
-// Sends AuthenticationOk, the ParameterStatus messages in `parameters` (name NUL value NUL ...), BackendKeyData and
-// ReadyForQuery; the client is READY and what it has sent meanwhile is offered to the session.
+// Sends AuthenticationOk, `parameters` (ParameterStatus messages as they are sent), BackendKeyData and ReadyForQuery;
+// the client is READY and what it has sent meanwhile is offered to the session.
 void client_welcome(struct client *c, struct span parameters, uint32_t pid, uint32_t key);
 
 // Sends bytes. False: it is gone; `gone` has been called, perhaps from inside.

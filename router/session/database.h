@@ -17,7 +17,6 @@ struct database {
     struct statements *statements;
     bool catalog_known;  // its catalog has been read; until then any relation might be a view over anything
     uint64_t made_us;    // when its first client came
-    bool sequence_state; // a client has used currval or lastval: connections forget sequences between clients
     uint64_t generation; // grows when verdicts made before no longer count
     struct database *next;
 };

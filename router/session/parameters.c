@@ -18,7 +18,7 @@ static void remove_entry(struct buf *b, struct span entry) {
     uint8_t *at = b->data + (entry.ptr - b->data);
     size_t behind = (size_t)(b->data + b->tail - (at + entry.len));
     memmove(at, at + entry.len, behind);
-    b->tail -= entry.len;
+    buf_truncate(b, buf_len(b) - entry.len);
 }
 
 bool parameters_set(struct buf *b, struct span name, struct span value) {

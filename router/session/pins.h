@@ -21,7 +21,8 @@
     X(PREPARED, "prepared", FACT_PREPARE, FACT_DEALLOCATE | FACT_DEALLOCATE_ALL)                                       \
     X(LOAD, "load", FACT_LOAD, 0)                                                                                      \
     X(FUNCTION, "function", FACT_LEAVES_STATE, 0)                                                                      \
-    X(UNREADABLE, "unreadable", 0, 0) /* a statement was not understood, and may have left anything */
+    X(UNREADABLE, "unreadable", 0, 0) /* a statement was not understood, and may have left anything */                 \
+    X(SEQUENCE, "sequence", 0, 0)     /* what currval and lastval may be asked for (session_sequences.c) */
 
 enum pin_index {
 #define X(id, name, causes, ends) PIN_INDEX_##id,
@@ -34,6 +35,12 @@ enum pin_index {
 
 // Those of which the server can say whether their state is there (session_pins.c). The others stay until DISCARD ALL.
 #define PINS_ASKED (PIN_BIT(TEMP) | PIN_BIT(LISTEN) | PIN_BIT(HOLD_CURSOR) | PIN_BIT(ADVISORY_LOCK) | PIN_BIT(PREPARED))
+
+// Those that give way: what is lost with them is answered with an error. With no others the session is bound to
+// nothing.
+#define PINS_SOFT PIN_BIT(SEQUENCE)
+
+static inline bool pins_bind(uint32_t pins) { return (pins & ~PINS_SOFT) != 0; }
 
 // The pins, a bit each, that texts with these facts may cause.
 static inline uint32_t pins_caused(uint32_t facts) {

@@ -22,6 +22,7 @@ enum reply_kind {
     REPLY_EXECUTE,  // rows and CommandComplete, EmptyQueryResponse, PortalSuspended, or COPY
     REPLY_CLOSE,    // CloseComplete
     REPLY_SYNC,     // ReadyForQuery
+    REPLY_REFUSAL,  // of a malformed message: nothing but an error
 };
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
@@ -69,9 +70,25 @@ static inline struct reply *pipeline_head(struct pipeline *p) {
 static inline struct reply *pipeline_at(struct pipeline *p, uint32_t i) {
     return &p->ring[(p->head + i) & (p->cap - 1)];
 }
+// For pipeline_push and pipeline_pop.
+void pipeline_grow(struct pipeline *p);
+void reply_fini(struct reply *r);
+// Whether a ReadyForQuery is among them.
+bool pipeline_has_end(struct pipeline *p);
 // A new last entry, all zero but kind and action; good until the next push.
-struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action);
+static inline struct reply *pipeline_push(struct pipeline *p, enum reply_kind kind, enum reply_action action) {
+    if (UNLIKELY(p->count == p->cap)) pipeline_grow(p);
+    struct reply *r = pipeline_at(p, p->count++);
+    *r = (struct reply){.kind = (uint8_t)kind, .action = (uint8_t)action};
+    return r;
+}
 // Drops the head and what it owns.
-void pipeline_pop(struct pipeline *p);
+static inline void pipeline_pop(struct pipeline *p) {
+    bug_unless(p->count > 0);
+    struct reply *r = pipeline_head(p);
+    if (r->name || r->after || r->before) reply_fini(r);
+    p->head++;
+    p->count--;
+}
 
 #endif

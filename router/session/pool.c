@@ -133,6 +133,22 @@ static void pool_move(struct pool *p, struct server *s, struct ilist *to) {
 static const struct server_pool_ops server_ops;
 static void pool_failed(struct pool *p, enum server_end end, const struct fault *f);
 
+// A replica has the defaults of what it has replayed.
+static uint64_t defaults_now_us(const struct pool *p) {
+    if (p->node->role != NODE_ROLE_REPLICA) return uv_hrtime() / 1000;
+    return (uint64_t)atomic_load_explicit(&p->node->live->fresh_until_us, memory_order_acquire);
+}
+
+static uint64_t defaults_changed_us(const struct pool *p) {
+    return atomic_load_explicit(p->pools->env->defaults_changed_us, memory_order_acquire);
+}
+
+// The defaults have changed since it was opened, and one that is opened now would have the new ones.
+static bool has_old_defaults(const struct pool *p, const struct server *s) {
+    uint64_t changed_us = defaults_changed_us(p);
+    return UNLIKELY(s->defaults_us < changed_us) && p->node && defaults_now_us(p) >= changed_us;
+}
+
 void pool_open(struct pool *p) {
     struct pools *all = p->pools;
     struct fault f;
@@ -153,6 +169,7 @@ void pool_open(struct pool *p) {
     s->jitter = (uint8_t)(all->random >> 56);
     s->live = p->node->live;
     node_live_ref(s->live);
+    s->defaults_us = defaults_now_us(p);
     atomic_fetch_add_explicit(&s->live->connections, 1, memory_order_relaxed);
     pool_move(p, s, &p->connecting);
 }
@@ -360,11 +377,22 @@ static void pool_hand_out(struct pool *p, struct server *s, const struct server_
     server_hand_out(s, ops, owner);
 }
 
-// The idle connection that was used last, or NULL.
-static struct server *pool_next_idle(struct pool *p) {
+static struct server *idle_with_old_defaults(struct pool *p) {
+    ILIST_EACH(&p->idle, n)
+    if (has_old_defaults(p, server_at(n)) && server_is_between_messages(server_at(n))) return server_at(n);
+    return NULL;
+}
+
+// The idle connection that was used last and has the right defaults, or NULL.
+static struct server *pool_next_idle(struct pool *p, const struct ticket *t) {
+    bool began_before = UNLIKELY(t->defaults_us < defaults_changed_us(p));
+    struct server *s = began_before ? idle_with_old_defaults(p) : NULL;
+    if (s) return s;
     for (struct ilink *n; (n = ilist_first(&p->idle));) {
-        if (server_is_between_messages(server_at(n))) return server_at(n);
-        pool_close_server(server_at(n), "in the middle of a message when it was wanted");
+        bool old = !began_before && has_old_defaults(p, server_at(n));
+        if (!old && server_is_between_messages(server_at(n))) return server_at(n);
+        pool_close_server(server_at(n), old ? "the defaults of sessions have changed"
+                                            : "in the middle of a message when it was wanted");
     }
     return NULL;
 }
@@ -384,8 +412,9 @@ static void pool_serve(struct pool *p) {
     if (p->serving) return;
     p->serving = true;
     struct server *s;
-    while (!ilist_empty(&p->waiters) && (s = pool_next_idle(p))) {
-        struct ticket *t = container_of(ilist_first(&p->waiters), struct ticket, link);
+    for (struct ilink *first; (first = ilist_first(&p->waiters));) {
+        struct ticket *t = container_of(first, struct ticket, link);
+        if (!(s = pool_next_idle(p, t))) break;
         stats_observe(p->pools->env->stats, STAT_HISTOGRAM_POOL_WAIT, pools_now_us(p->pools) - t->since_us);
         ticket_end(t);
         pool_hand_out(p, s, t->ops, t->owner);
@@ -398,7 +427,7 @@ struct server *pool_get(struct pool *p, struct ticket *t, const struct server_ow
     struct pools *all = p->pools;
     p->used = true;
     struct server *s = pool_own_idle(p, t);
-    if (!s && ilist_empty(&p->waiters)) s = pool_next_idle(p);
+    if (!s && ilist_empty(&p->waiters)) s = pool_next_idle(p, t);
     if (s) {
         stats_observe(all->env->stats, STAT_HISTOGRAM_POOL_WAIT, 0);
         pool_hand_out(p, s, ops, owner);
@@ -454,6 +483,7 @@ static void pool_offer(struct pool *p, struct server *s) {
         pool_grow(p); // somebody may need it more
     } else {
         pool_serve(p);
+        pool_grow(p); // it may have had the wrong defaults
     }
 }
 
@@ -554,6 +584,10 @@ bool pool_is_full(const struct pool *p) {
     return pools_now_us(p->pools) - p->served_us > STUCK_AFTER_MS * 1000;
 }
 const char *pool_node_name(const struct pool *p) { return p->node_name; }
+bool pool_is_wanted(const struct pool *p) {
+    size_t who;
+    return p->waiters.count > p->connecting.count || budget_someone_wants(p->budget, p->pools->env->worker, &who);
+}
 bool pool_has_idle(const struct pool *p) { return !ilist_empty(&p->idle) && ilist_empty(&p->waiters); }
 bool pool_can_open(const struct pool *p) { return ilist_empty(&p->waiters) && is_available(p); }
 size_t pool_waiting(const struct pool *p) { return p->waiters.count; }

@@ -35,6 +35,9 @@ struct ticket {
     // ... / 53300: waited too long (query_wait_timeout). Counted by the caller, but for STAT_ERROR_SERVER_CONNECT and
     // STAT_ERROR_SERVER_PROTOCOL.
     void (*failed)(struct ticket *t, const struct fault *f);
+    // The moment whose defaults (ALTER ROLE ... SET) its session began with. Since they have changed, connections with
+    // the old ones are for those who began with them, as long as there are any; who began later gets none of them.
+    uint64_t defaults_us;
     bool optional; // the caller can do without: failed with 53300 when the server takes no more connections
     struct anchor anchor;
     // private
@@ -92,8 +95,9 @@ void pool_discard(struct server *s, const char *why);
 // next try of a server that failed: go elsewhere if you can.
 bool pool_is_full(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
-bool pool_has_idle(const struct pool *p); // pool_get would have one at once
-bool pool_can_open(const struct pool *p); // or as soon as one is opened, and would take it from nobody
+bool pool_is_wanted(const struct pool *p); // somebody waits for whom none is being opened, here or in another worker
+bool pool_has_idle(const struct pool *p);  // pool_get would have one at once
+bool pool_can_open(const struct pool *p);  // or as soon as one is opened, and would take it from nobody
 size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
 // True when connections are being opened for all who wait.

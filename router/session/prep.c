@@ -111,13 +111,9 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
     return NULL;
 }
 
-void prep_client_forget_all(struct prep_client *c) {
+void prep_client_fini(struct prep_client *c) {
     struct prep_name *n, *next;
     HASH_ITER(hh, c->names, n, next) statement_unref(name_remove(c, n));
-}
-
-void prep_client_fini(struct prep_client *c) {
-    prep_client_forget_all(c);
     if (c->unnamed) statement_unref(c->unnamed);
     prep_client_init(c);
 }
@@ -241,23 +237,29 @@ bool prep_is_our_name(struct span name) {
 
 // What an error undoes.
 
-static void undo_parse(struct prep_client *client, struct prep_server *server, const struct reply *r, bool failed) {
-    if (r->server_names) prep_server_remove(server, r->after);
-    if (!r->client_names) return;
-    struct span name = prep_name_text(r->name);
-    if (prep_client_find(client, name) != r->after) return; // a later message has changed it again
-    // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
-    struct statement *now = failed ? NULL : r->before;
-    struct statement *dropped = prep_client_set(client, name, now);
-    if (dropped) statement_unref(dropped);
+// The first message behind the failed batch that changes the name as well; NULL when none does.
+static struct reply *next_change(struct pipeline *due, uint32_t behind, struct span name) {
+    for (uint32_t i = behind; i < due->count; i++) {
+        struct reply *r = pipeline_at(due, i);
+        if (r->client_names && span_eq(prep_name_text(r->name), name)) return r;
+    }
+    return NULL;
 }
 
-static void undo_close(struct prep_client *client, struct prep_server *server, const struct reply *r) {
-    if (r->server_names) (void)prep_server_add(server, r->after);
-    if (!r->client_names || !r->before) return;
-    struct span name = prep_name_text(r->name);
-    if (prep_client_find(client, name)) return; // a later message has given it away again
-    struct statement *dropped = prep_client_set(client, name, r->before);
+// The name stands for `now` again, where `r` had made it stand for `then`. What a later message has made of it stays,
+// but should that be undone as well, `now` is what was there before.
+static void undo_name(struct prep_client *client, struct pipeline *due, uint32_t behind, const struct reply *r,
+                      struct statement *then, struct statement *now) {
+    struct reply *next = next_change(due, behind, prep_name_text(r->name));
+    struct statement *dropped = NULL;
+    if (next) {
+        dropped = next->before;
+        next->before = now;
+        if (now) statement_ref(now);
+    } else if (prep_client_find(client, prep_name_text(r->name)) ==
+               then) { // else a Query has made it stand for nothing
+        dropped = prep_client_set(client, prep_name_text(r->name), now);
+    }
     if (dropped) statement_unref(dropped);
 }
 
@@ -267,15 +269,44 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
     bool has_sync = n < due->count;
     for (uint32_t i = n; i-- > 0;) { // the last first, so that what was there before comes back
         const struct reply *r = pipeline_at(due, i);
-        if (r->kind == REPLY_PARSE) undo_parse(client, server, r, i == 0);
-        // An Execute has names only where it is that of a DEALLOCATE.
-        if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) undo_close(client, server, r);
+        if (r->kind == REPLY_PARSE) {
+            if (r->server_names) prep_server_remove(server, r->after);
+            // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
+            if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
+        } else if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) {
+            if (r->server_names) (void)prep_server_add(server, r->after);
+            // An Execute has names only where it is that of a DEALLOCATE.
+            if (r->client_names && r->before) undo_name(client, due, n, r, NULL, r->before);
+        }
     }
     while (n-- > 0) pipeline_pop(due);
     return has_sync;
 }
 
 // DEALLOCATE.
+
+// By a message that the server has not come to yet.
+static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n) {
+    for (uint32_t i = 1; i < due->count; i++) {
+        const struct reply *r = pipeline_at(due, i);
+        if (r->kind == REPLY_PARSE && r->client_names && span_eq(prep_name_text(r->name), prep_name_text(n)))
+            return true;
+    }
+    return false;
+}
+
+void prep_deallocated_all(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
+    struct prep_name *n, *next;
+    HASH_ITER(hh, client->names, n, next)
+    if (!is_parsed_behind(due, n)) statement_unref(name_remove(client, n));
+    for (uint32_t i = 1; i < due->count; i++) {
+        struct reply *r = pipeline_at(due, i);
+        if (!r->name || !r->before) continue;
+        statement_unref(r->before);
+        r->before = NULL;
+    }
+    prep_server_forget_all(server);
+}
 
 static bool is_word_char(uint8_t c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||

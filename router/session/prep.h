@@ -36,7 +36,6 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
 // The name as text: of a reference, "" for NULL. And to drop one (NULL is fine).
 struct span prep_name_text(const struct prep_name *n);
 void prep_name_unref(struct prep_name *n);
-void prep_client_forget_all(struct prep_client *c); // DEALLOCATE ALL; the unnamed statement stays
 
 // The server's side.
 struct prep_server {
@@ -87,12 +86,14 @@ struct prep_rewrite {
     bool nothing_runs; // the transaction has failed: a statement that the server has will do, whatever it means
     bool deallocates;  // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
+    bool malformed;         // its last message is, and goes as it is
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them
 };
-// `batch` is messages that frame_next and msg_* have accepted; of the last one, if it is a Bind, the rest may be still
-// to come. A Parse of a name that the client has already and a use of one it has not make the server answer with the
-// error that PostgreSQL has for it. False: nothing has to change, the batch can be sent as it is, and `out` is empty.
+// `batch` is messages that frame_next and msg_* have accepted, the last one perhaps not (`malformed`); of the last one,
+// if it is a Bind, the rest may be still to come. A Parse of a name that the client has already and a use of one it has
+// not make the server answer with the error that PostgreSQL has for it. False: nothing has to change, the batch can be
+// sent as it is, and `out` is empty.
 NODISCARD bool prep_rewrite(struct prep_rewrite *r, struct span batch);
 
 // The first statement that `batch` binds and the server connection lacks, or holds with another meaning, and that may
@@ -113,6 +114,9 @@ void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced);
 // and what they did to the client's and the server's sets is undone. True when there was a Sync; false when none has
 // been sent yet, and what is sent until then will be skipped as well.
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due);
+// The server has just done a DEALLOCATE ALL, the head of `due`: its statements are gone, and the client's names, but
+// for those that messages behind it give. The unnamed statement stays.
+void prep_deallocated_all(struct prep_client *client, struct prep_server *server, struct pipeline *due);
 
 // Copies an ErrorResponse or NoticeResponse with the names of ours in its texts replaced by what the client calls them:
 // by `name` (empty: the unnamed statement). False when there is none in it and the message can be passed on as it is.

@@ -17,8 +17,13 @@
 struct batch {
     struct prep_rewrite *r;
     bool deallocating; // the unnamed statement is a DEALLOCATE that is answered here: `gone` is the name
+    bool gone_bound;   // ... and `gone_portal` is bound to it
+    struct span gone_portal;
     char gone[256];
     size_t gone_len;
+    bool all_bound; // `all_portal` is bound to a DEALLOCATE ALL
+    struct span all_portal;
+    bool names_are_free;      // ... and has been run; if it failed, what follows is not even looked at
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
     struct span portal;       // the one bound last
     struct statement *bound;  // ... to this statement; NULL: not known
@@ -124,6 +129,7 @@ static void rewrite_parse_unnamed(struct batch *b, const struct frame *f, struct
 // are invented, up to the next Parse or Bind of something else.
 static bool begins_deallocate(struct batch *b, const struct msg_parse *m) {
     if (!b->r->deallocates || m->name.len) return false;
+    b->gone_bound = false;
     if (!prep_deallocate_name(m->query, b->gone, sizeof b->gone, &b->gone_len)) return false;
     return prep_client_find(b->r->client, span_of(b->gone, b->gone_len)) != NULL;
 }
@@ -136,9 +142,15 @@ static void rewrite_deallocate(struct batch *b, struct statement *st) {
     b->unnamed_parsed = false;
 }
 
+static bool is_of_deallocate(const struct batch *b, const struct msg_target *m) {
+    return m->kind == PROTO_KIND_PORTAL ? b->gone_bound && span_eq(m->name, b->gone_portal) : m->name.len == 0;
+}
+
 // True when the message belongs to a DEALLOCATE that is answered here.
 static bool is_invented(struct batch *b, const struct frame *f) {
     struct msg_bind bind;
+    struct msg_target target;
+    struct msg_execute execute;
     if (!b->deallocating) return false;
     switch (f->type) {
     case FE_BIND:
@@ -146,13 +158,17 @@ static bool is_invented(struct batch *b, const struct frame *f) {
             b->deallocating = false;
             return false;
         }
+        b->gone_bound = true;
+        b->gone_portal = bind.portal;
         pipeline_push(b->r->due, REPLY_BIND, REPLY_INVENT);
         return true;
     case FE_DESCRIBE:
-        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe =
-            f->payload.ptr[0] == PROTO_KIND_PORTAL;
+        if (!msg_target(f->payload, &target) || !is_of_deallocate(b, &target)) return false;
+        pipeline_push(b->r->due, REPLY_DESCRIBE, REPLY_INVENT)->portal_describe = target.kind == PROTO_KIND_PORTAL;
         return true;
     case FE_EXECUTE: {
+        if (!msg_execute(f->payload, &execute) || !b->gone_bound || !span_eq(execute.portal, b->gone_portal))
+            return false;
         struct reply *due = pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_INVENT);
         struct span name = span_of(b->gone, b->gone_len);
         due->client_names = true;
@@ -195,14 +211,14 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     }
     struct statement *taken = prep_client_find(r->client, m.name);
     struct reply *due;
-    if (taken && !(r->again && is_same_text(taken, st))) {
+    if (taken && !b->names_are_free && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
         request_parse(words(b), any_name(b), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        if (prep_server_use(r->server, st).len) {
+        if (!b->names_are_free && prep_server_use(r->server, st).len) {
             due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
             due->after = st;
         } else {
@@ -212,7 +228,10 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         }
         due->client_names = true;
         struct statement *before = prep_client_set(r->client, m.name, st);
-        if (before) statement_unref(before); // its own, from the time before; an error undoes that too
+        if (b->names_are_free)
+            due->before = before;
+        else if (before)
+            statement_unref(before); // its own, from the time before; an error undoes that too
     }
     (void)prep_client_find_name(r->client, m.name, &due->name);
 }
@@ -259,11 +278,29 @@ static void note_described(struct prep_rewrite *r, struct reply *due, struct sta
     statement_ref(st);
 }
 
+// The verdict was made when the message was scanned.
+static void note_deallocate_all(struct batch *b, const struct statement *st, struct span portal) {
+    if (st && (st->verdict.facts & (FACT_DEALLOCATE_ALL | FACT_DISCARD_ALL))) {
+        b->all_bound = true;
+        b->all_portal = portal;
+    } else if (b->all_bound && span_eq(portal, b->all_portal)) {
+        b->all_bound = false;
+    }
+}
+
+static void rewrite_execute(struct batch *b, const struct frame *f) {
+    struct msg_execute m;
+    pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
+    keep_message(b, f);
+    if (b->all_bound && msg_execute(f->payload, &m) && span_eq(m.portal, b->all_portal)) b->names_are_free = true;
+}
+
 static void rewrite_bind(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_bind m;
     if (!msg_bind(f->payload, &m)) bug("a batch holds a Bind that was not checked");
     struct names n = find_names(b, m.statement);
+    note_deallocate_all(b, n.statement, m.portal);
     if (n.on_server.ptr == m.statement.ptr) {
         keep_message(b, f);
     } else {
@@ -313,7 +350,9 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    if (m.kind == 'P') {
+    // A name that the client does not have may be one of SQL's PREPARE.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
         return;
@@ -333,7 +372,7 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     case FE_BIND: rewrite_bind(b, f); return;
     case FE_DESCRIBE: rewrite_describe(b, f); return;
     case FE_CLOSE: rewrite_close(b, f); return;
-    case FE_EXECUTE: pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD); break;
+    case FE_EXECUTE: rewrite_execute(b, f); return;
     case FE_SYNC: pipeline_push(b->r->due, REPLY_SYNC, REPLY_FORWARD); break;
     case FE_FLUSH:
         if (!b->r->flush_is_sync) break;
@@ -345,14 +384,23 @@ static void rewrite_message(struct batch *b, const struct frame *f) {
     keep_message(b, f);
 }
 
+// What no server takes for a message needs no name of ours.
+static void keep_malformed(struct batch *b, const struct frame *f) {
+    keep_message(b, f);
+    pipeline_push(b->r->due, REPLY_REFUSAL, REPLY_FORWARD);
+}
+
 bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
     struct batch b = {.r = r};
     const uint8_t *start = batch.ptr, *end = batch.ptr + batch.len;
     struct frame f;
     while (batch.len) {
         if (frame_next(FRAME_FROM_CLIENT, batch, &f, NULL) == WIRE_BAD || !f.type) bug("a batch was not checked");
-        rewrite_message(&b, &f);
         batch = span_from(batch, PROTO_HEADER_LEN + f.payload.len);
+        if (r->malformed && !batch.len)
+            keep_malformed(&b, &f);
+        else
+            rewrite_message(&b, &f);
     }
     if (b.from == start && b.to == end && buf_len(r->out) == 0) return false;
     put_run(&b);
@@ -519,6 +567,6 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out) {
     }
     buf_put_u8(out, 0);
     buf_msg_end(out, begin);
-    if (!found) out->tail -= buf_len(out) - start;
+    if (!found) buf_truncate(out, start);
     return found;
 }

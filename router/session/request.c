@@ -5,9 +5,11 @@
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 
-static enum request_result bad_message(struct fault *f, const char *name) {
-    fault_set(f, "08P01", "invalid %s message", name);
-    return REQUEST_BAD;
+// A message of a batch that PostgreSQL answers with an error as soon as it reads it, whatever else it is in the middle
+// of.
+static enum request_result bad_message(struct request *r) {
+    r->malformed = r->stream = r->server_needed = true;
+    return REQUEST_READY;
 }
 
 static void join(struct request *r, struct verdict v) { r->verdict = verdict_join(r->verdict, v); }
@@ -44,33 +46,53 @@ static void note_text(struct request *r, struct verdict v, struct span sql) {
     if ((v.facts & (FACT_EXECUTE | FACT_DEALLOCATE | FACT_PREPARE)) && has_word(sql, "pgsteer_")) r->names_ours = true;
 }
 
-static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload,
-                                      struct fault *f) {
+static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload) {
     struct span sql;
-    if (!msg_query(payload, &sql)) return bad_message(f, "Query");
+    if (!msg_query(payload, &sql)) {
+        r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_SYNTAX, .certain = true};
+        return bad_message(r);
+    }
     r->verdict = database_verdict(ctx->database, sql, ctx->conforming);
     r->runs = true;
+    r->copies = (r->verdict.facts & FACT_COPY_IN) != 0;
     note_text(r, r->verdict, sql);
     return REQUEST_READY;
 }
 
-// What a statement that is used does. One the client does not have is an error, which is the same on any server.
-static void scan_use(struct request *r, const struct request_context *ctx, struct span name) {
-    if (name.len == 0 && r->parses_unnamed) return; // its Parse was scanned
+// What a statement that is used does. One the client does not have is an error, which is the same on any server. True
+// for a COPY FROM STDIN.
+static bool scan_use(struct request *r, const struct request_context *ctx, struct span name) {
+    if (name.len == 0 && r->parses_unnamed) return r->unnamed_copies; // its Parse was scanned
     r->old_name = true;
     struct statement *s = prep_client_find(ctx->names, name);
-    if (!s) return;
+    if (!s) return false;
     if (s->shape && (s->meaning.context != ctx->meaning.context || s->shape_epoch != ctx->meaning.epoch))
         r->aged = true;
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    return (v.facts & FACT_COPY_IN) != 0;
 }
 
-static enum request_result scan_parse(struct request *r, const struct request_context *ctx, struct span payload,
-                                      struct fault *f) {
+// Never 0. Two portals of one hash only mean that a batch which does no COPY may be taken for one that does.
+static uint32_t portal_hash(struct span name) {
+    uint32_t hash = 2166136261u; // FNV-1a
+    for (size_t i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
+    return hash | 1;
+}
+
+static void note_bind(struct request *r, const struct request_context *ctx, const struct msg_bind *m) {
+    bool copies = scan_use(r, ctx, m->statement);
+    if (copies)
+        r->copy_portal = portal_hash(m->portal);
+    else if (r->copy_portal && r->copy_portal == portal_hash(m->portal))
+        r->copy_portal = 0;
+    r->binds_portal = r->executes = true;
+}
+
+static enum request_result scan_parse(struct request *r, const struct request_context *ctx, struct span payload) {
     struct msg_parse m;
-    if (!msg_parse(payload, &m)) return bad_message(f, "Parse");
+    if (!msg_parse(payload, &m)) return bad_message(r);
     if (m.name.len == 0)
         r->parses_unnamed = true;
     else
@@ -79,6 +101,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    if (m.name.len == 0) r->unnamed_copies = (v.facts & FACT_COPY_IN) != 0;
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);
     if (taken) r->old_name = true; // it may be free again when what is due has been answered
@@ -89,53 +112,58 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     return REQUEST_MORE;
 }
 
-static enum request_result scan_bind(struct request *r, const struct request_context *ctx, struct span payload,
-                                     struct fault *f) {
+static enum request_result scan_bind(struct request *r, const struct request_context *ctx, struct span payload) {
     struct msg_bind m;
-    if (!msg_bind(payload, &m)) return bad_message(f, "Bind");
-    scan_use(r, ctx, m.statement);
-    r->binds_portal = r->executes = true;
+    if (!msg_bind(payload, &m)) return bad_message(r);
+    note_bind(r, ctx, &m);
     return REQUEST_MORE;
 }
 
-static enum request_result scan_execute(struct request *r, struct span payload, struct fault *f) {
+static enum request_result scan_execute(struct request *r, struct span payload) {
     struct msg_execute m;
-    if (!msg_execute(payload, &m)) return bad_message(f, "Execute");
+    if (!msg_execute(payload, &m)) return bad_message(r);
     r->executes = r->runs = true;
+    if (r->copy_portal && r->copy_portal == portal_hash(m.portal)) r->copies = true;
     if (!r->binds_portal) r->old_portal = true;
     return REQUEST_MORE;
 }
 
 // Describe and Close.
-static enum request_result scan_target(struct request *r, const struct request_context *ctx, const struct frame *frame,
-                                       struct fault *f) {
+static enum request_result scan_target(struct request *r, const struct request_context *ctx,
+                                       const struct frame *frame) {
     struct msg_target m;
     bool describe = frame->type == FE_DESCRIBE;
-    if (!msg_target(frame->payload, &m)) return bad_message(f, describe ? "Describe" : "Close");
+    if (!msg_target(frame->payload, &m)) return bad_message(r);
     if (m.kind == 'P') {
         r->executes = true;
         if (!describe) r->verdict.facts |= FACT_CLOSE; // a cursor is a portal
         if (!r->binds_portal) r->old_portal = true;
     } else if (describe) {
-        scan_use(r, ctx, m.name);
+        (void)scan_use(r, ctx, m.name);
     } else {
-        r->old_name = r->changes_names = true;
+        r->old_name = r->changes_names = r->closes_name = true;
         if (m.name.len == 0) r->parses_unnamed = false;
     }
     if (describe || m.kind == 'P') r->server_needed = true;
     return REQUEST_MORE;
 }
 
-static enum request_result scan_message(struct request *r, const struct request_context *ctx, const struct frame *frame,
-                                        struct fault *f) {
+static enum request_result scan_message(struct request *r, const struct request_context *ctx,
+                                        const struct frame *frame) {
     switch (frame->type) {
-    case FE_PARSE: return scan_parse(r, ctx, frame->payload, f);
-    case FE_BIND: r->server_needed = true; return scan_bind(r, ctx, frame->payload, f);
-    case FE_EXECUTE: r->server_needed = true; return scan_execute(r, frame->payload, f);
+    case FE_PARSE: return scan_parse(r, ctx, frame->payload);
+    case FE_BIND: r->server_needed = true; return scan_bind(r, ctx, frame->payload);
+    case FE_EXECUTE: r->server_needed = true; return scan_execute(r, frame->payload);
     case FE_DESCRIBE:
-    case FE_CLOSE: return scan_target(r, ctx, frame, f);
-    case FE_SYNC: r->synced = true; return REQUEST_READY;
-    case FE_FLUSH: r->flushed = true; return REQUEST_READY;
+    case FE_CLOSE: return scan_target(r, ctx, frame);
+    case FE_SYNC:
+        r->synced = true;
+        if (frame->payload.len) r->server_needed = true; // an error, but a Sync all the same
+        return REQUEST_READY;
+    case FE_FLUSH:
+        if (frame->payload.len) return bad_message(r);
+        r->flushed = true;
+        return REQUEST_READY;
     default: bug("not a message of a batch");
     }
 }
@@ -169,8 +197,8 @@ static bool scan_partial(struct request *r, const struct request_context *ctx, c
         break;
     case FE_BIND: // its names come first; one that does not show them in so many bytes is waited for, and then refused
         if (!msg_bind(frame->payload, &m)) return false;
-        scan_use(r, ctx, m.statement);
-        r->binds_portal = r->executes = r->server_needed = true;
+        note_bind(r, ctx, &m);
+        r->server_needed = true;
         break;
     case FE_COPY_DATA:
     case FE_FUNCTION_CALL: break;
@@ -181,6 +209,11 @@ static bool scan_partial(struct request *r, const struct request_context *ctx, c
     r->len += here;
     r->tail = frame->total - here;
     return true;
+}
+
+static enum request_result too_long_names(struct fault *f) {
+    fault_set(f, "08P01", "invalid Bind message: its names have no end");
+    return REQUEST_BAD;
 }
 
 // Two names of any sense fit in so many bytes.
@@ -198,7 +231,7 @@ static enum request_result scan_incomplete(struct request *r, const struct reque
     if (frame->type == FE_PARSE && frame->total > REQUEST_PARSE_MAX) return too_long(f, frame);
     if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
     if (frame->type == FE_BIND && frame->payload.len > REQUEST_NAMES_MAX && !names_are_here(frame))
-        return bad_message(f, "Bind");
+        return too_long_names(f);
     bool large = frame->type == FE_COPY_DATA || frame->total > ctx->max_held;
     if (large && scan_partial(r, ctx, frame)) return REQUEST_READY;
     return copying ? REQUEST_READY : REQUEST_MORE;
@@ -216,12 +249,12 @@ static bool is_other_kind(const struct request *r, char type) {
 }
 
 static enum request_result scan_complete(struct request *r, const struct request_context *ctx,
-                                         const struct frame *frame, struct fault *f) {
+                                         const struct frame *frame) {
     if (r->kind == REQUEST_NONE) r->kind = kind_of(frame->type);
     r->len += frame->total;
     switch (r->kind) {
-    case REQUEST_QUERY: return scan_query(r, ctx, frame->payload, f);
-    case REQUEST_BATCH: return scan_message(r, ctx, frame, f);
+    case REQUEST_QUERY: return scan_query(r, ctx, frame->payload);
+    case REQUEST_BATCH: return scan_message(r, ctx, frame);
     case REQUEST_COPY:
         if (frame->type != FE_COPY_DATA) {
             r->ends_copy = true;
@@ -240,14 +273,14 @@ enum request_result request_scan(struct request *r, const struct request_context
     for (;;) {
         struct frame frame;
         enum wire_result w = frame_next(FRAME_FROM_CLIENT, span_from(in, r->len), &frame, f);
-        if (w == WIRE_BAD) return REQUEST_BAD;
-        if (frame.type == FE_PASSWORD) { // good only during the login
+        if (w != WIRE_BAD && frame.type == FE_PASSWORD) { // good only during the login
             fault_set(f, "08P01", "invalid frontend message type %d", FE_PASSWORD);
-            return REQUEST_BAD;
+            w = WIRE_BAD;
         }
+        if (w == WIRE_BAD) return r->len > 0 ? cut_before(r) : REQUEST_BAD;
         if (is_other_kind(r, frame.type)) return cut_before(r);
         if (w == WIRE_MORE) return scan_incomplete(r, ctx, &frame, f);
-        enum request_result got = scan_complete(r, ctx, &frame, f);
+        enum request_result got = scan_complete(r, ctx, &frame);
         if (got != REQUEST_MORE) return got;
         if (r->kind == REQUEST_BATCH && r->len >= ctx->max_held) return cut_before(r);
     }

@@ -3,8 +3,10 @@
 // router/session/request.h: a client's messages, cut into units that can be routed.
 //
 // A unit is a Query or FunctionCall message, or extended-protocol messages up to Sync or Flush. It is scanned as its
-// bytes arrive; nothing is scanned twice. When a unit is larger than may be held it is cut at a message, or inside one,
-// and marked as a stream: then it must go to the primary as it comes. Pure: looks names up, changes none.
+// bytes arrive; nothing is scanned twice. A message that is well framed but not as it has to be goes to a server as it
+// is, at once, and it is the server that says so: an error that a client survives. When a unit is larger than may be
+// held it is cut at a message, or inside one, and marked as a stream: then it must go to the primary as it comes. Pure:
+// looks names up, changes none.
 #ifndef PGSTEER_ROUTER_SESSION_REQUEST_H
 #define PGSTEER_ROUTER_SESSION_REQUEST_H
 
@@ -36,11 +38,16 @@ struct request {
     bool unreadable;        // it could not be understood, and might leave any state behind
     bool names_ours;        // SQL that speaks of a prepared statement by a name of ours
     bool runs;              // a Query, or a batch with an Execute
+    bool copies;            // ... of a COPY FROM STDIN
+    bool malformed;         // its last message is not as it has to be
     bool ends_copy;         // a CopyDone or CopyFail is in it
     bool changes_names;     // parses a named statement, or closes one
+    bool closes_name;       // closes a statement
     bool binds_portal, parses_unnamed;
-    bool aged;       // uses a statement that its client was told of when the schema or its settings were others
-    uint32_t parses; // named ones
+    bool aged;            // uses a statement that its client was told of when the schema or its settings were others
+    bool unnamed_copies;  // the unnamed statement that it parses is a COPY FROM STDIN
+    uint32_t copy_portal; // a hash of the portal that is bound to one; 0 = none
+    uint32_t parses;      // named ones
 };
 
 struct request_context {
@@ -57,7 +64,7 @@ enum { REQUEST_PARSE_MAX = 4 * 1024 * 1024 }; // a Parse must be held whole: oth
 enum request_result {
     REQUEST_READY, // the unit is complete, or as much of it as can be sent now (stream)
     REQUEST_MORE,  // more bytes are needed
-    REQUEST_BAD    // 08P01 or 54000: the connection must end
+    REQUEST_BAD    // 08P01 (no message of a client, or it cannot be held) or 54000: the connection must end
 };
 
 static inline void request_reset(struct request *r) { *r = (struct request){0}; }

@@ -115,7 +115,8 @@ static struct span invented(const struct reply *due) {
     case REPLY_DESCRIBE: return due->portal_describe ? span_of(describe + 7, 5) : span_of(describe, sizeof describe);
     case REPLY_EXECUTE: return span_of(execute, sizeof execute);
     case REPLY_QUERY:
-    case REPLY_SYNC: break;
+    case REPLY_SYNC:
+    case REPLY_REFUSAL: break;
     }
     bug("an answer that cannot be invented");
 }
@@ -337,6 +338,12 @@ static const struct message_rule rules[128] = {
     [BE_FUNCTION_CALL_RESPONSE] = {K_QUERY, 0, true},
 };
 
+// It has happened then, whatever becomes of the rest of its batch or transaction.
+static bool drops_statements(struct span tag) {
+    return span_eq(tag, span_of("DEALLOCATE ALL", sizeof "DEALLOCATE ALL")) ||
+           span_eq(tag, span_of("DISCARD ALL", sizeof "DISCARD ALL"));
+}
+
 // A message that answers something. `here` is how many of its bytes have come.
 static enum response_result on_answer(struct response *x, struct server *s, const struct frame *frame, size_t here,
                                       struct fault *f) {
@@ -355,6 +362,8 @@ static enum response_result on_answer(struct response *x, struct server *s, cons
     x->pass = frame->total - (uint32_t)here;
     x->pass_swallow = swallow;
     if (frame->type == BE_COPY_IN_RESPONSE) return on_copy_in(x, s);
+    if (frame->type == BE_COMMAND_COMPLETE && drops_statements(frame->payload) && due->action == REPLY_FORWARD)
+        prep_deallocated_all(x->names, &s->prepared, &s->replies);
     if (!(rule->finishes & (1u << due->kind))) return RESPONSE_OK;
     if (due->kind == REPLY_PARSE && due->after) due->after->proven = true;
     if (due->kind == REPLY_DESCRIBE && due->after) {

@@ -24,7 +24,7 @@
     X(PREFERENCE, "preference")             /* route = primary or replica */                                           \
     X(NO_REPLICA, "no_replica")             /* there is none that takes reads */                                       \
     X(RERUN, "rerun")                       /* a replica refused or lost it */                                         \
-    X(TOO_LARGE, "too_large")               /* larger than max_exchange_size, so it goes as a stream */                \
+    X(TOO_LARGE, "too_large")               /* larger than max_exchange_size, or malformed: it goes as a stream */     \
     X(FLUSH, "flush")                       /* a Flush after Execute, or a portal of an earlier batch */               \
     X(FUNCTION_CALL, "function_call")       /* the FunctionCall message */                                             \
     X(LOGIN, "login")                       /* the parameters shown at login */

@@ -88,6 +88,7 @@ static void attempt_free(struct server *s) {
 
 static void server_free(struct server *s) {
     s->pool_ops->freed(s);
+    log_prefix_clear(&s->log);
     mem_free(s);
 }
 

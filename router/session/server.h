@@ -42,6 +42,8 @@ struct server_env {
     size_t worker;                 // its index
     uint8_t *rbuf;                 // the worker's receive buffer, RBUF_SIZE bytes, free between callbacks
     uint64_t (*now_us)(void *arg); // monotonic, cached per loop turn
+    // Of all workers: when the defaults that a session begins with were last changed (ALTER ROLE, ALTER DATABASE).
+    const atomic_ullong *defaults_changed_us;
     void (*report)(void *arg, const char *node_name, enum evidence e);
     // Another worker should look at its pools again (a connection was given up for it, or one is wanted of it).
     void (*nudge)(void *arg, size_t worker);
@@ -112,6 +114,7 @@ struct server {
     struct prep_server prepared; // statements it holds
     struct settings *settings;   // the client settings in force (counted); NULL = the server's own defaults
     uint64_t sequence_user;      // the client whose nextval currval and lastval would tell of; 0 = nobody's
+    bool temp_used;              // has had temporary objects: takes no other temp_buffers any more
     bool dirty;                  // carries session state: must be closed, not reused
     bool close_when_idle;        // lifetime over, server removed, budget wanted elsewhere
 
@@ -131,6 +134,7 @@ struct server {
     struct ilist *home;     // exactly one list of its pool, which the state names; NULL: in none any more
     struct node_live *live; // counted there
     unsigned cancels;       // cancel requests under way: not reusable before they have ended
+    uint64_t defaults_us;   // the moment whose defaults it began with; later is possible
     uint8_t jitter;         // how much of a tenth of server_lifetime is left out
 };
 

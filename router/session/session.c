@@ -101,8 +101,9 @@ void session_open(struct session_env *env, int fd, uint64_t id) {
     s->node = s->last_reader = ROUTE_NODES_MAX;
     ilink_init(&s->link);
     ilink_init(&s->waits_link);
+    ilink_init(&s->lease_link);
     deadline_init(&s->deadline);
-    s->journal = buf_make(SIZE_MAX / 2);
+    s->journal = buf_make(SESSION_JOURNAL_LIMIT);
     prep_client_init(&s->names);
     response_init(&s->response, &session_response_ops, s, &s->names, &env->out);
     session_link_init(s);
@@ -244,6 +245,7 @@ void sessions_tick(struct session_env *env) {
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
     retry_waiting(env);
+    if (!ilist_empty(&env->leases)) sessions_yield_leases(env);
     relays_tick(env);
 }
 
@@ -253,6 +255,12 @@ void sessions_drain(struct session_env *env) {
         struct session *s = container_of(n, struct session, link);
         if (s->state == SESSION_IDLE) session_settle(s);
     }
+}
+
+void sessions_fini(struct session_env *env) {
+    while (env->n_journals) buf_release(&env->journals[--env->n_journals]);
+    buf_release(&env->wbuf);
+    buf_release(&env->out.scratch);
 }
 
 void sessions_close_all(struct session_env *env) {

@@ -28,6 +28,8 @@
 
 struct session;
 
+enum { SESSION_JOURNALS = 16, SESSION_JOURNAL_KEPT_MAX = 4096 };
+
 // What a worker's sessions share. The worker owns it, and replaces config and topology.
 struct session_env {
     struct client_env client;
@@ -40,22 +42,27 @@ struct session_env {
     struct welcomes welcomes;
     struct route_balance balance;
     struct response_out out;
-    struct buf wbuf; // messages for a server, within one call
+    struct buf wbuf;                       // messages for a server, within one call
+    struct buf journals[SESSION_JOURNALS]; // memory for journals that no session needs just now
+    size_t n_journals;
     struct stats *stats;
-    struct user_counts *users;              // of all workers
-    struct ilist sessions;                  // all of them
-    struct ilist parked;                    // those that wait for a server to be there
-    struct ilist waiting;                   // those that wait in a pool's queue
-    struct ilist relays;                    // replication connections (session_relay.c)
+    struct user_counts *users; // of all workers
+    struct ilist sessions;     // all of them
+    struct ilist parked;       // those that wait for a server to be there
+    struct ilist waiting;      // those that wait in a pool's queue
+    struct ilist leases;       // those that keep a connection for currval and lastval alone, the oldest first
+    struct ilist relays;       // replication connections (session_relay.c)
     struct replication_counts *replication; // of all workers
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
     uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
+    atomic_ullong *defaults_changed_us; // as in server_env
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
     atomic_ullong *terminate_us;        // of all workers: when a client last called pg_terminate_backend
     uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
+    atomic_ullong *sequence_users;      // of all workers: bits of those whose clients use currval or lastval
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
     bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
@@ -85,19 +92,26 @@ struct session {
     struct account *account;         // counted; NULL until authenticated, and when the client is gone
     struct settings *settings;       // from the start-up packet and by SET, as last read from a server
     struct settings *startup;        // from the start-up packet
+    uint64_t user_mark;              // of its user, by whose defaults its texts are read
     struct relay *relay;             // of a replication connection, from its login on; NULL: an ordinary one
     uint32_t pins;                   // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key; // together the key of env->by_key
 
     // private
     UT_hash_handle by_key;
-    struct ilink link, waits_link;
+    struct ilink link, waits_link, lease_link;
     struct deadline deadline; // parked too long, idle too long
     struct ticket ticket;
     struct server *server; // the connection in use
     struct server *held;   // the primary connection it keeps while pinned, or in session mode; may be `server`
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
+    uint64_t sequence_bit; // in env->sequence_users
+    uint64_t leased_us;    // since when it is among env->leases
+    bool sequences_moved;  // it may have moved sequences on the primary connection it has
+    bool sequences_lost;   // ... on one that it has no more
+    bool forgets;          // its login has the connection forget sequences
+    bool sequences_asked;  // ... and has been told since
     struct prep_client names;
     struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
     uint32_t pins_seen;      // those of `pins` whose state the server has shown
@@ -129,6 +143,7 @@ struct session {
     bool serializable;    // its transactions are, unless they say otherwise
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
+    bool defaults;        // ... and among it a change of the defaults of sessions to come
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
     bool copying;         // it does, and the client has not said that it is done
@@ -138,6 +153,7 @@ struct session {
     bool tx_wrote;        // the transaction under way may have written
     bool again_anywhere;  // `again`: any other server will do, not only the primary
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
+    bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
@@ -166,6 +182,8 @@ void sessions_retry_stale(struct session_env *env);
 void sessions_tick(struct session_env *env);
 // SIGTERM: idle sessions are told 57P01 now, others when their work is done.
 void sessions_drain(struct session_env *env);
+// When no session is left.
+void sessions_fini(struct session_env *env);
 // The end of the drain's time: all of them, now.
 void sessions_close_all(struct session_env *env);
 

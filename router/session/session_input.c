@@ -16,7 +16,6 @@
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
 // Those of texts that change settings.
 enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
-#define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Bytes to the server.
 
@@ -50,22 +49,25 @@ static void discard_tail(struct session *s, size_t n) {
 
 // After an error within a batch: everything up to the Sync is passed over, as PostgreSQL does.
 
-static void send_sync(struct session *s) {
-    struct buf *out = &s->env->wbuf;
-    buf_clear(out);
-    request_sync(out);
+// `sync` is the client's, which may be malformed: an error, but a Sync all the same.
+static void send_sync(struct session *s, struct span sync) {
     struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
     due->counted = true;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     s->due++;
     s->open = false;
-    struct iovec iov = {out->data, buf_len(out)};
+    struct iovec iov = {(void *)(uintptr_t)sync.ptr, sync.len};
     send_server(s, &iov, 1);
 }
 
-static void answer_ready(struct session *s) {
+static void answer_sync(struct session *s, struct span sync) {
     struct buf *out = &s->env->wbuf;
     buf_clear(out);
+    if (sync.len > PROTO_HEADER_LEN) {
+        struct fault f;
+        fault_set(&f, "08P01", "invalid message format");
+        reply_error(out, false, &f);
+    }
     reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
     (void)session_send_client(s, buf_span(out));
 }
@@ -92,13 +94,15 @@ static size_t take_skipped(struct session *s, struct span in) {
         return 0;
     }
     size_t here = PROTO_HEADER_LEN + frame.payload.len;
-    if (w == WIRE_MORE) discard_tail(s, frame.total - here);
     if (frame.type == FE_SYNC) {
+        if (w == WIRE_MORE) return 0;
         s->skipping = false;
         if (s->open)
-            send_sync(s);
+            send_sync(s, span_first(in, here));
         else
-            answer_ready(s);
+            answer_sync(s, span_first(in, here));
+    } else if (w == WIRE_MORE) {
+        discard_tail(s, frame.total - here);
     }
     return here;
 }
@@ -122,7 +126,7 @@ static bool is_local(const struct session *s, struct span unit) {
     char name[256];
     size_t len;
     if (s->server && s->server->tx_status == PROTO_TX_FAILED) return false;
-    if (r->kind == REQUEST_BATCH) return !s->server && !s->pins && !r->server_needed && !r->stream;
+    if (r->kind == REQUEST_BATCH) return !s->server && !pins_bind(s->pins) && !r->server_needed && !r->stream;
     return deallocated(s, unit, name, sizeof name, &len) != NULL;
 }
 
@@ -211,13 +215,26 @@ void session_put_settings(struct session *s, bool shown, const char *before) {
     stats_add(s->env->stats, STAT_SETTINGS_REPLAYS, 1);
 }
 
+static bool may_write(const struct session *s) {
+    const struct request *r = &s->request;
+    bool runs_hidden =
+        (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
+    return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
+           r->kind == REQUEST_FUNCTION ||
+           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
+}
+
+// A user's function that a hint calls a read is not known not to.
+static bool moves_sequences(const struct session *s) {
+    return may_write(s) || s->request.verdict.reason == VERDICT_REASON_HINT_REPLICA;
+}
+
 // What has to be true of the connection before the unit may run on it: the client's settings are in force, and, where
 // currval is in use, no other client's sequences are known. Waited for, since a unit must never run with the wrong
 // ones. True when something was sent.
 static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
-    bool sequences = !s->on_replica && sv->sequence_user && sv->sequence_user != s->client.id &&
-                     (s->session_mode || s->database->sequence_state) && !s->pins;
+    bool sequences = session_forgets_sequences(s, moves_sequences(s));
     if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
     session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
     if (sequences) sv->sequence_user = 0;
@@ -237,10 +254,11 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .out = out,
         .meaning = session_meaning(s),
         .schema_young = young,
-        .again = s->again > 0,
+        .again = (s->again > 0),
         .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
+        .malformed = r->malformed,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
 }
@@ -292,15 +310,6 @@ static void expose_prepared(struct session *s, struct buf *out) {
     if (s->server->anchor != &s->ticket.anchor) s->server->dirty = true; // somebody else may get it
 }
 
-static bool may_write(const struct session *s) {
-    const struct request *r = &s->request;
-    bool runs_hidden =
-        (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
-    return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
-           r->kind == REQUEST_FUNCTION ||
-           (s->again > 0 && !s->again_anywhere); // a replica may have refused it for writing
-}
-
 // FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
 // pg_proc.dat.
 static bool calls_large_object(struct span unit) {
@@ -320,30 +329,42 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
-// Whose nextval currval would tell of: this client's, unless somebody else's is still known there.
-static void note_sequences(struct server *sv, uint64_t client) {
-    sv->sequence_user = !sv->sequence_user || sv->sequence_user == client ? client : SEQUENCES_OF_SEVERAL;
+// What is made without a schema is temporary.
+static bool makes_temporary(const struct session *s) {
+    struct span path;
+    return settings_get(s->settings, span_str("search_path"), &path) && memmem(path.ptr, path.len, "pg_temp", 7);
 }
 
 // What the session must know of the unit from now on.
 static void note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
-    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) return; // what is only parsed does nothing yet
+    if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) { // what is only parsed does nothing yet
+        if (r->closes_name) session_pin(s, 0);
+        return;
+    }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
+    if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
-    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !s->pins && s->server->tx_status == PROTO_TX_IDLE)
+    if (r->verdict.reason == VERDICT_REASON_SYNTAX && !pins_bind(s->pins) && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
     session_pin(s, caused);
-    if (facts & FACTS_SETTLING) s->pins_kept = caused;
-    if ((facts & FACT_COPY_IN) && r->runs) s->copy_due = true;
-    if (facts & FACT_TERMINATE) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
+    session_note_sequences(s, moves_sequences(s));
+    if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
+    if (r->copies) s->copy_due = true;
+    if (r->verdict.terminates) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
     s->settling |= facts & FACTS_SETTLING;
-    if (may_write(s)) note_sequences(s->server, s->client.id);
+    if (caused & PIN_BIT(TEMP)) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
-    if ((facts & FACT_TEMP) || r->unreadable) s->context = settings_new_context(s->env->settings);
+    if ((caused & PIN_BIT(TEMP)) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
+    if (facts & FACT_DEFAULTS) s->defaults = true;
+}
+
+// A client that does nothing has no journal, so the memory goes from one to the next.
+static struct buf take_journal(struct session_env *env) {
+    return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
 }
 
 static void note_exchange(struct session *s, struct span unit) {
@@ -356,6 +377,7 @@ static void note_exchange(struct session *s, struct span unit) {
     due->started_us = s->env->server.now_us(s->env->server.arg);
     if (s->on_replica) {
         due->journal = (uint32_t)unit.len;
+        if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
     }
     s->due++;
@@ -370,7 +392,7 @@ static void put_unit(struct session *s, struct span unit, struct buf *out, struc
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
-        if (r->kind == REQUEST_QUERY) forget_name(s, span_of("", 0)); // as PostgreSQL does
+        if (r->kind == REQUEST_QUERY && r->runs) forget_name(s, span_of("", 0)); // as PostgreSQL does
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
     if (!s->open) note_exchange(s, unit);
@@ -382,6 +404,7 @@ static void send_unit(struct session *s, struct span unit) {
     struct span raw = {0};
     buf_clear(out);
     bool first = s->due == 0 && !s->open;
+    s->closing = (s->closing && !first) || r->closes_name || (r->verdict.facts & FACT_DEALLOCATE);
     if (first) {
         response_start(&s->response, s->on_replica);
         s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
@@ -411,16 +434,20 @@ static void answer_lost(struct session *s, struct span unit) {
 enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
 
 // It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
-static bool depends_on_answers(const struct request *r) {
+static bool depends_on_answers(struct session *s) {
     const uint32_t facts = FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE;
-    return r->old_name || r->names_ours || (r->verdict.facts & facts);
+    struct request *r = &s->request;
+    // A Query forgets the unnamed statement, even one that comes back.
+    bool takes_closed = s->closing && (r->parses || r->kind == REQUEST_QUERY);
+    if (takes_closed) r->server_needed = true; // which says so if the name is taken after all
+    return takes_closed || r->old_name || r->names_ours || (r->verdict.facts & facts);
 }
 
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(r) || shows_prepared(s)) return PLACE_LATER;
+    if (depends_on_answers(s) || shows_prepared(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
@@ -459,32 +486,17 @@ static enum place refuse_our_names(struct session *s) {
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
-// currval and lastval outside a transaction may meet any connection, and inside one another client's value, until it is
-// known that this database's clients use them: an error then, never a wrong value.
+// An error, never a wrong value.
 static enum place refuse_sequence_state(struct session *s) {
     struct fault f;
-    bool in_transaction = s->server != NULL;
     fault_set(&f, "0A000",
-              in_transaction ? "currval and lastval were not expected on this connection"
-                             : "currval and lastval outside a transaction are not supported in transaction pooling");
-    fault_hint(&f,
-               in_transaction
-                   ? "Try again: they work from now on."
-                   : "Use them in the transaction of the nextval, or INSERT ... RETURNING, or pool_mode = session.");
+              s->server ? "currval and lastval were not expected on this connection"
+                        : "what currval and lastval would tell is not known any more in transaction pooling");
+    fault_hint(&f, s->server
+                       ? "Try again: they work from now on."
+                       : "From now on they work after a write, until its connection is needed by others. INSERT ... "
+                         "RETURNING needs neither, and pool_mode = session keeps the connection.");
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
-}
-
-static bool sequence_state_is_lost(const struct session *s) {
-    uint32_t facts = s->request.verdict.facts;
-    const struct server *sv = s->server ? s->server : s->held;
-    if (!(facts & FACT_SEQUENCE_STATE)) return false;
-    bool before = s->database->sequence_state;
-    s->database->sequence_state = true; // from the next unit that finds a connection on
-    // A transaction that begins here finds a connection that forgets first; in one, or on a connection of its own, the
-    // client must be the only one whose sequences the connection knows.
-    if (!sv) return !(facts & FACT_BEGIN) && !s->session_mode; // its own connection forgets before it is first used
-    if (s->claimed && before) return false;
-    return sv->sequence_user && sv->sequence_user != s->client.id;
 }
 
 static enum place place(struct session *s, struct span unit) {
@@ -492,14 +504,15 @@ static enum place place(struct session *s, struct span unit) {
     if (s->lost_tx) return PLACE_LOST;
     if (s->copy_due || s->prelude_due || s->proving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
-    if (s->copying && s->request.kind == REQUEST_BATCH && unit.len == PROTO_HEADER_LEN) return PLACE_NOWHERE;
+    if (s->copying && (unit.ptr[0] == FE_SYNC || unit.ptr[0] == FE_FLUSH)) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
     if (s->request.too_many_names) return refuse_names(s);
     if (s->request.names_ours && !(s->server && s->due)) return refuse_our_names(s);
-    if (sequence_state_is_lost(s)) return refuse_sequence_state(s);
+    bool behind = s->server && s->due; // it will wait, and may find itself on another connection then
+    if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
-    if (s->open) return s->due && depends_on_answers(&s->request) ? PLACE_LATER : PLACE_HERE;
+    if (s->open) return s->due && depends_on_answers(s) ? PLACE_LATER : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
     if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
@@ -507,6 +520,25 @@ static enum place place(struct session *s, struct span unit) {
         return PLACE_HERE;
     }
     return s->server ? PLACE_HERE : PLACE_FIND;
+}
+
+static bool names_temp_buffers(struct span text) {
+    const char name[] = "temp_buffers";
+    const size_t n = sizeof name - 1;
+    for (size_t i = 0; i + n <= text.len; i++)
+        if ((text.ptr[i] | 0x20) == name[0] && strncasecmp((const char *)text.ptr + i, name, n) == 0) return true;
+    return false;
+}
+
+// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them.
+static bool leave_used(struct session *s, struct span unit) {
+    if (!s->claimed || !s->server->temp_used || s->held == s->server) return false;
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && names_temp_buffers(unit);
+    if (!sets && session_takes_temp_buffers(s)) return false;
+    s->server->dirty = true;
+    s->claimed = false;
+    session_unlink(s);
+    return true;
 }
 
 static void unit_taken(struct session *s, size_t len) {
@@ -546,9 +578,10 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         session_find_server(s);
-        if (s->state != SESSION_LINKED) return 0;
         where = PLACE_HERE;
     }
+    while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
+    if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
     if (where == PLACE_HERE && s->request.kind == REQUEST_BATCH && await_proof(s, unit)) return 0;
@@ -583,6 +616,8 @@ static bool scan(struct session *s, struct span in) {
         .max_names = (size_t)s->env->config->max_client_prepared_statements,
     };
     enum request_result got = request_scan(&s->request, &ctx, in, &f);
+    // What was sent before is answered first, but for a batch whose Sync has not come, and a COPY that waits for data.
+    if (got == REQUEST_BAD && s->server && !s->copying && pipeline_has_end(&s->server->replies)) return false;
     if (got == REQUEST_BAD) {
         bool limit = strncmp(f.sqlstate, "54", 2) == 0;
         client_fail(&s->client, limit ? STAT_ERROR_LIMIT : STAT_ERROR_PROTOCOL, &f);
@@ -592,12 +627,16 @@ static bool scan(struct session *s, struct span in) {
     return s->ready;
 }
 
-// While a COPY takes data, PostgreSQL ends a connection that sends anything else.
+// While a COPY takes data, PostgreSQL ends a connection that sends anything else, be it ahead.
 static bool is_wrong_in_copy(struct session *s, struct span in) {
-    if (!s->copying || s->ready || s->request.kind != REQUEST_NONE || !in.len || memchr("dcfSHX", in.ptr[0], 6))
-        return false;
+    if (!s->copying || !in.len || memchr("dcfSHX", in.ptr[0], 6)) return false;
+    struct buf *out = &s->env->wbuf;
     struct fault f;
     fault_set(&f, "08P01", "unexpected message type 0x%02X during COPY from stdin", in.ptr[0]);
+    buf_clear(out);
+    reply_error(out, false, &f);
+    if (!session_send_client(s, buf_span(out))) return true;
+    fault_set(&f, "08P01", "terminating connection because protocol synchronization was lost");
     client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
     return true;
 }

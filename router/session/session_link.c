@@ -20,6 +20,8 @@ static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s
 
 static void linked(struct session *s, struct server *sv) {
     s->server = sv;
+    s->ticket.defaults_us = MAX_OF(s->ticket.defaults_us, sv->defaults_us); // never back to older ones
+    if (s->held) session_lease(s);                                          // or not any more
     s->claimed = !session_is_login(s);
     s->balanced = s->node < ROUTE_NODES_MAX;
     session_set_state(s, SESSION_LINKED);
@@ -36,6 +38,8 @@ static struct pool *pool_of(const struct session *s, int node) { return account_
 static void acquire(struct session *s, struct pool *p, int node, bool replica) {
     s->node = (uint8_t)node;
     s->on_replica = replica;
+    bool none = !pool_has_idle(p) && !pool_can_open(p);
+    if (none && !replica && !ilist_empty(&s->env->leases)) sessions_yield_lease(s->env, p);
     struct server *sv = pool_get(p, &s->ticket, &session_server_ops, s);
     if (sv)
         linked(s, sv);
@@ -73,7 +77,7 @@ static struct route route_unit(struct session *s, uint64_t full) {
     struct topology *t = env->topology;
     const struct request *r = &s->request;
     enum route_reason form = form_reason(r);
-    if (s->pins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
+    if (pins_bind(s->pins)) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
     if (s->serializable) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
@@ -105,6 +109,11 @@ static bool wait_for_freshness(struct session *s) {
     return true;
 }
 
+// The connection it keeps is one to this node.
+static bool is_at(const struct session *s, int node) {
+    return node >= 0 && strcmp(pool_node_name(s->held->pool), s->env->topology->nodes[node].name) == 0;
+}
+
 void session_find_server(struct session *s) {
     struct route to = route_unit(s, 0);
     if (to.stale && wait_for_freshness(s)) return;
@@ -115,6 +124,7 @@ void session_find_server(struct session *s) {
         full |= bit;
     }
     s->reason = (uint8_t)to.reason;
+    if (s->held && s->pins == PINS_SOFT && !to.replica && !is_at(s, to.node)) session_end_lease(s);
     if (s->held && !to.replica) {
         s->node = ROUTE_NODES_MAX;
         s->on_replica = false;
@@ -279,6 +289,18 @@ static void leave_balance(struct session *s) {
     s->node = ROUTE_NODES_MAX;
 }
 
+static void leave_journal(struct session *s) {
+    struct session_env *env = s->env;
+    if (!s->journal.cap || buf_len(&s->journal)) return; // none, or it is to be sent again
+    if (env->n_journals < SESSION_JOURNALS && s->journal.cap <= SESSION_JOURNAL_KEPT_MAX) {
+        buf_clear(&s->journal);
+        env->journals[env->n_journals++] = s->journal;
+        s->journal = buf_make(SESSION_JOURNAL_LIMIT);
+    } else {
+        buf_release(&s->journal);
+    }
+}
+
 void session_unlink(struct session *s) {
     struct server *sv = s->server;
     leave_balance(s);
@@ -289,13 +311,23 @@ void session_unlink(struct session *s) {
         s->held = sv;
     } else {
         if (s->held == sv) s->held = NULL;
+        if (!s->on_replica && sv->anchor != &s->ticket.anchor) session_leave_sequences(s);
         if (response_is_clean(&s->response))
             pool_put(sv);
         else
             pool_discard(sv, "bytes were left over");
     }
     response_fini(&s->response);
+    leave_journal(s);
     s->on_replica = false;
+    if (s->pins) session_lease(s);
+}
+
+void session_let_held_go(struct session *s) {
+    s->held = NULL;
+    session_leave_sequences(s);
+    session_set_pins(s, s->pins & ~PINS_SOFT);
+    session_lease(s);
 }
 
 // A replica may lack the role, or whatever else a setting names, that the primary has; and a connection may have been
@@ -315,20 +347,21 @@ void session_drop_servers(struct session *s) {
     if (s->state == SESSION_WAITING) pool_cancel(&s->ticket);
     leave_balance(s);
     s->server = s->held = NULL;
+    session_lease(s);
     if (sv) {
         bool busy = s->due || s->open || s->tail || !pipeline_is_empty(&sv->replies);
         // Nobody waits for the answer any more, unless the client said Terminate: then what it sent before is finished.
         bool terminated = s->ready && s->request.kind == REQUEST_TERMINATE;
         if (busy && !terminated) pool_cancel_backend(sv);
-        bool clean =
-            !busy && !s->pins && !s->touched && sv->tx_status == PROTO_TX_IDLE && response_is_clean(&s->response);
+        bool clean = !busy && !pins_bind(s->pins) && !s->touched && sv->tx_status == PROTO_TX_IDLE &&
+                     response_is_clean(&s->response);
         if (clean)
             pool_put(sv);
         else
             pool_discard(sv, NULL);
     }
     if (held && held != sv) {
-        if (s->pins)
+        if (pins_bind(s->pins))
             pool_discard(held, NULL);
         else
             pool_put(held);
@@ -370,7 +403,8 @@ void session_run_again(struct session *s, bool anywhere) {
 // True when the client's view of its session survives: it has no state on the connection (but for a transaction, which
 // can be given up), and has not been sent half a message.
 static bool survives(const struct session *s) {
-    return !s->pins && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) && !session_is_login(s);
+    return !pins_bind(s->pins) && !s->open && !s->tail && !(s->response.pass && !s->response.pass_swallow) &&
+           !session_is_login(s);
 }
 
 // What was under way when the connection was lost.
@@ -410,20 +444,29 @@ static void answer_lost(struct session *s, const struct loss *l, struct fault *f
     session_settle(s);
 }
 
+static void raise_to(atomic_ullong *at, unsigned long long to) {
+    unsigned long long last = atomic_load_explicit(at, memory_order_relaxed);
+    while (last < to && !atomic_compare_exchange_weak(at, &last, to)) {
+    }
+}
+
+// Connections from before give way to others, which begin with the new ones (pool.c). As with writes, the moment must
+// not lie before the commit.
+static void note_defaults(struct session_env *env) { raise_to(env->defaults_changed_us, uv_hrtime() / 1000 + 1); }
+
 void session_note_ddl(struct session *s, bool over) {
     atomic_fetch_add_explicit(s->env->schema_epoch, 1, memory_order_release);
     if (!over) return;
     s->ddl = false;
+    if (s->defaults) note_defaults(s->env);
+    s->defaults = false;
     s->env->refresh_database(s->env->arg, s->database->name);
 }
 
 void session_note_write(struct session *s) {
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
-    unsigned long long now = uv_hrtime() / 1000 + 1,
-                       last = atomic_load_explicit(s->env->last_write_us, memory_order_relaxed);
-    s->last_write_us = now;
-    while (last < now && !atomic_compare_exchange_weak(s->env->last_write_us, &last, now)) {
-    }
+    s->last_write_us = uv_hrtime() / 1000 + 1;
+    raise_to(s->env->last_write_us, s->last_write_us);
 }
 
 void session_note_read(struct session *s) {
@@ -452,12 +495,15 @@ static void forget_due(struct session *s) {
 // The session lets go of the broken connection. `sv` is closed.
 static void let_go(struct session *s, struct server *sv, const struct fault *why) {
     undo_names(s, sv);
-    if (s->held == sv) s->held = NULL;
     if (s->server == sv) {
         s->server = NULL;
         leave_balance(s);
         session_set_state(s, session_is_login(s) ? SESSION_LOGIN : SESSION_IDLE);
     }
+    if (s->held == sv)
+        session_let_held_go(s);
+    else if (!s->on_replica)
+        session_leave_sequences(s);
     s->on_replica = false;
     pool_discard(sv, why->text);
     response_fini(&s->response);
@@ -465,8 +511,8 @@ static void let_go(struct session *s, struct server *sv, const struct fault *why
 
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
     struct session_env *env = s->env;
-    if (sv != s->server && !s->pins) { // kept for later, and nothing on it was the session's
-        s->held = NULL;
+    if (sv != s->server && !pins_bind(s->pins)) { // kept for later, and nothing on it was the session's
+        session_let_held_go(s);
         pool_discard(sv, f->text);
         return;
     }

@@ -6,11 +6,14 @@
 // They come from such a connection: one of the pool is given the settings, which also proves that the servers take the
 // user, the database and the settings; or from memory, when another client logged in with the same a moment ago.
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "base/mem.h"
 #include "config/users.h"
 #include "router/session/pid.h"
 #include "router/session/session_parts.h"
+#include "router/wire/frame.h"
+#include "router/wire/msg.h"
 
 // A key nobody can guess.
 void session_make_cancel_key(struct session *s) {
@@ -26,17 +29,15 @@ void session_make_cancel_key(struct session *s) {
     HASH_ADD(by_key, s->env->by_key, cancel_pid, SESSION_KEY_SIZE, s);
 }
 
-// The client has one server, which is the primary, as far as it can tell.
+// ParameterStatus messages. The client has one server, which is the primary, as far as it can tell.
 static struct buf parameters_for_client(struct span from) {
     struct buf to = buf_make(SIZE_MAX / 2);
     struct cursor c = cursor_of(from);
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
         if (c.bad) break;
-        buf_put(&to, name.ptr, name.len + 1);
         if (span_is(name, "in_hot_standby")) value = span_str("off");
-        buf_put_span(&to, value);
-        buf_put_u8(&to, 0);
+        reply_parameter_status(&to, name, value);
     }
     return to;
 }
@@ -55,11 +56,10 @@ void session_note_parameter(struct session *s, struct span name, struct span val
 }
 
 static void note_parameters(struct session *s, struct span parameters) {
-    struct cursor c = cursor_of(parameters);
-    while (cursor_left(&c)) {
-        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
-        session_note_parameter(s, name, value);
-    }
+    struct frame f;
+    struct span name, value;
+    for (; frame_next(FRAME_FROM_SERVER, parameters, &f, NULL) == WIRE_OK; parameters = span_from(parameters, f.total))
+        if (msg_parameter_status(f.payload, &name, &value)) session_note_parameter(s, name, value);
 }
 
 static void welcome(struct session *s, struct span parameters) {
@@ -74,8 +74,12 @@ static void welcome(struct session *s, struct span parameters) {
 }
 
 static struct span remembered(struct session *s, bool *fresh) {
+    // Its session begins with the defaults of now, on whatever connections. Replicas without them yet are as those
+    // that lack its own writes.
+    s->ticket.defaults_us = atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire);
+    s->last_write_us = MAX_OF(s->last_write_us, s->ticket.defaults_us);
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg), fresh);
+                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -158,6 +162,8 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
     }
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
+    s->user_mark = XXH3_64bits(c->user, strlen(c->user));
+    s->sequence_bit = session_sequence_bit(s->database->name, c->user);
     s->session_mode = config_pool_mode(env->config, c->database, c->user) == POOL_MODE_SESSION;
     session_configure(s, NULL);
     log_in(s);
@@ -182,7 +188,7 @@ void session_login_retry(struct session *s) {
 static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->env->server.now_us(s->env->server.arg));
+                  s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
     struct server *sv = s->server;
     if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_may_anchor(sv->pool))
         pool_anchor(sv, &s->ticket.anchor);
@@ -193,11 +199,20 @@ static void login_done(struct session *s) {
 
 void session_login_linked(struct session *s) {
     struct server *sv = s->server;
-    if (sv->settings == s->settings) {
+    // Who gets the connection for itself must not be told of another's sequences.
+    s->forgets = !s->on_replica && sv->sequence_user && !sv->anchor && pool_may_anchor(sv->pool);
+    if (sv->settings == s->settings && !s->forgets) {
         login_done(s);
         return;
     }
+    if (!session_takes_temp_buffers(s)) {
+        sv->dirty = true;
+        session_unlink(s);
+        session_find_login_server(s);
+        return;
+    }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
+    if (s->forgets) buf_printf(&sql, "DISCARD SEQUENCES;");
     settings_change_sql(sv->settings, s->settings, &sql);
     buf_clear(out);
     request_query(out, buf_span(&sql));
@@ -224,5 +239,6 @@ void session_login_replied(struct session *s) {
     settings_ref(s->settings);
     settings_unref(sv->settings);
     sv->settings = s->settings;
+    if (s->forgets) sv->sequence_user = 0;
     login_done(s);
 }

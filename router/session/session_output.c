@@ -51,10 +51,6 @@ static void settle_facts(struct session *s, char tx_status) {
             session_touch_states(s, PINS_ASKED | PIN_BIT(UNREADABLE)); // the last one has no state: it is over
         return;
     }
-    if (facts & (FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL)) {
-        prep_client_forget_all(&s->names);
-        prep_server_forget_all(&sv->prepared);
-    }
     if ((facts & FACT_DISCARD_ALL) && tx_status == PROTO_TX_IDLE) session_release_pins(s, s->pins_kept);
 }
 
@@ -168,13 +164,13 @@ static int64_t sooner(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a;
 // Outside a transaction.
 static int64_t idle_limit(const struct session *s) {
     const struct config *c = s->env->config;
-    return s->pins ? sooner(c->client_idle_timeout, c->pin_idle_timeout) : c->client_idle_timeout;
+    return pins_bind(s->pins) ? sooner(c->client_idle_timeout, c->pin_idle_timeout) : c->client_idle_timeout;
 }
 
 static void on_idle_timeout(struct deadline *d) {
     struct session *s = container_of(d, struct session, deadline);
     struct buf pins = buf_make(256);
-    put_pins(s->pins, &pins);
+    put_pins(s->pins & ~PINS_SOFT, &pins);
     if (s->server)
         session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "25P03", "terminating connection due to idle_transaction_timeout");
     else if (idle_limit(s) == s->env->config->client_idle_timeout)
@@ -266,13 +262,13 @@ static void after_read(struct session *s) {
 // A connection that is kept but not in use says something: nothing was asked, so either it has ended, or it is not
 // known any more to be clean. Nothing of the session's is lost with it, since it is not pinned.
 static void drop_held(struct session *s, struct server *sv) {
-    s->held = NULL;
+    session_let_held_go(s);
     pool_discard(sv, "it spoke or ended while it was kept idle");
 }
 
 void session_server_readable(void *owner, struct server *sv) {
     struct session *s = owner;
-    if (sv != s->server && !s->pins) {
+    if (sv != s->server && !pins_bind(s->pins)) {
         drop_held(s, sv);
         return;
     }

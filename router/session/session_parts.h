@@ -4,8 +4,8 @@
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
 // client says, session_output.c what the server says, session_lost.c a transaction without its server,
-// session_settings.c and session_pins.c what the client leaves on a connection, session_relay.c replication
-// connections. Nobody else includes this.
+// session_settings.c, session_pins.c and session_sequences.c what the client leaves on a connection, session_relay.c
+// replication connections. Nobody else includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -14,6 +14,8 @@
 
 // In `settling`, beside facts: the unit was no SQL that we know; if it fails it has left nothing behind.
 #define SESSION_SETTLING_SYNTAX (1u << 31)
+
+#define SESSION_JOURNAL_LIMIT (SIZE_MAX / 2)
 
 enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 
@@ -52,6 +54,8 @@ void session_try_elsewhere(struct session *s);
 void session_find_login_server(struct session *s);
 bool session_has_anchorage(const struct session *s); // a login would get a connection for itself
 void session_park(struct session *s);
+// The connection it keeps is gone, and with it what currval and lastval would tell.
+void session_let_held_go(struct session *s);
 // Nothing ties the session to `server` any more: back to the pool, or kept while pinned.
 void session_unlink(struct session *s);
 // Whether this last word of a server is meant for the session, and ends it: PostgreSQL has ended its transaction for
@@ -97,6 +101,9 @@ bool session_touched_counts(const struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);
+// PostgreSQL takes another temp_buffers only as long as a session has had no temporary table. False when the server in
+// use has had some, and has other temp_buffers in force than the session wants.
+bool session_takes_temp_buffers(const struct session *s);
 void session_settings_read(struct session *s);  // the answer is there, or an error
 void session_forget_touched(struct session *s); // what was touched never came to be
 // Of what the client parses now.
@@ -120,6 +127,22 @@ void session_put_states_sql(uint32_t pins, struct buf *sql);
 uint32_t session_state_pin(struct span name); // of such a row: the pin
 // The server was asked for the states of the pins `asked`, and has those of `found`.
 void session_states_read(struct session *s, uint32_t asked, uint32_t found);
+
+// session_sequences.c. `moves`: the unit may move a sequence, by nextval or setval.
+uint64_t session_sequence_bit(const char *database, const char *user); // for s->sequence_bit
+// The server in use has to forget its sequences (DISCARD SEQUENCES) before the unit.
+bool session_forgets_sequences(const struct session *s, bool moves);
+// The unit asks for what is not at hand any more, or might be told of another client's.
+bool session_sequences_are_lost(struct session *s, bool moves);
+void session_note_sequences(struct session *s, bool moves); // the unit is sent
+void session_leave_sequences(struct session *s);            // its primary connection is let go of
+// `held` may be kept for nothing but sequences by now, or not any more: then others may have it when they need it.
+void session_lease(struct session *s);
+void session_end_lease(struct session *s); // `held` goes back to its pool
+// Somebody is about to wait in `p`.
+void sessions_yield_lease(struct session_env *env, const struct pool *p);
+// Every tick: wherever somebody waits.
+void sessions_yield_leases(struct session_env *env);
 
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost

@@ -49,14 +49,16 @@ void session_pin(struct session *s, uint32_t caused) {
     const struct request *r = &s->request;
     if (caused) session_set_pins(s, s->pins | caused);
     uint32_t ended = runs_users_code(r) ? PINS_ASKED : pins_ended(r->verdict.facts);
+    if (r->closes_name) ended |= PIN_BIT(PREPARED); // Close takes a name of SQL's PREPARE too
     uint32_t doubt = (s->pins & PINS_ASKED) & (ended | ~s->pins_seen);
     if (doubt) session_touch_states(s, runs_users_code(r) ? PINS_ASKED : s->pins_suspected);
 }
 
 void session_release_pins(struct session *s, uint32_t kept) {
     uint32_t asked = s->pins & PINS_ASKED;
-    if (s->pins & ~(asked | kept)) s->server->dirty = true; // nobody can tell whether it is gone
+    if (s->pins & ~(asked | kept | PINS_SOFT)) s->server->dirty = true; // nobody can tell whether it is gone
     session_set_pins(s, s->pins & (asked | kept));
+    if (!(s->pins & PIN_BIT(SEQUENCE))) s->sequences_moved = s->sequences_lost = false;
     if (asked) session_touch_states(s, asked);
 }
 

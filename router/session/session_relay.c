@@ -345,7 +345,10 @@ static void on_connected(struct server *sv) {
     server_hand_out(sv, &relay_owner_ops, s);
     session_set_state(s, SESSION_RELAY);
     session_make_cancel_key(s);
-    client_welcome(&s->client, buf_span(&sv->parameters), s->cancel_pid, s->cancel_key);
+    struct buf parameters = buf_make(SIZE_MAX / 2);
+    reply_parameters(&parameters, buf_span(&sv->parameters));
+    client_welcome(&s->client, buf_span(&parameters), s->cancel_pid, s->cancel_key);
+    buf_release(&parameters);
     if (s->state != SESSION_CLOSED) check_primary(r);
 }
 

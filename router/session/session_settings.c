@@ -39,7 +39,8 @@ struct meaning session_meaning(const struct session *s) {
         if (env->epoch_seen) env->epoch_seen_us = uv_hrtime() / 1000 + 1;
         env->epoch_seen = epoch;
     }
-    return (struct meaning){.context = s->context ? s->context : settings_context(s->settings), .epoch = epoch};
+    uint64_t context = s->context ? s->context : settings_context(s->settings) ^ s->user_mark;
+    return (struct meaning){.context = context, .epoch = epoch};
 }
 
 void session_forget_touched(struct session *s) {
@@ -308,6 +309,13 @@ void session_settings_read(struct session *s) {
         session_put_settings(s, true, "");
     else
         session_settle(s);
+}
+
+bool session_takes_temp_buffers(const struct session *s) {
+    const struct span name = span_str("temp_buffers");
+    struct span has, wants;
+    bool has_one = settings_get(s->server->settings, name, &has), wants_one = settings_get(s->settings, name, &wants);
+    return !s->server->temp_used || (has_one == wants_one && (!has_one || span_eq(has, wants)));
 }
 
 // What settings say to the router itself.

@@ -12,7 +12,7 @@ struct welcome {
     struct buf key;
     struct settings *settings;
     struct buf parameters;
-    uint64_t stored_us;
+    uint64_t stored_us, defaults_us;
 };
 
 static struct buf make_key(const char *database, const char *user, const struct settings *settings) {
@@ -43,16 +43,17 @@ void welcomes_fini(struct welcomes *w) {
 }
 
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
-                         uint64_t now_us, bool *fresh) {
+                         uint64_t now_us, uint64_t defaults_us, bool *fresh) {
     struct buf key = make_key(database, user, settings);
     struct welcome *x = find(w, &key);
     buf_release(&key);
+    if (x && x->defaults_us < defaults_us) x = NULL;
     *fresh = x && now_us - x->stored_us < (uint64_t)WELCOME_FRESH_MS * 1000;
     return x ? buf_span(&x->parameters) : span_of(NULL, 0);
 }
 
 void welcome_store(struct welcomes *w, const char *database, const char *user, struct settings *settings,
-                   struct span parameters, uint64_t now_us) {
+                   struct span parameters, uint64_t now_us, uint64_t defaults_us) {
     struct buf key = make_key(database, user, settings);
     struct welcome *x = find(w, &key);
     if (x) drop(w, x);
@@ -64,5 +65,6 @@ void welcome_store(struct welcomes *w, const char *database, const char *user, s
     x->parameters = buf_make(SIZE_MAX / 2);
     buf_put_span(&x->parameters, parameters);
     x->stored_us = now_us;
+    x->defaults_us = defaults_us;
     HASH_ADD_KEYPTR(hh, w->all, x->key.data, buf_len(&x->key), x);
 }

@@ -18,12 +18,12 @@ struct welcomes {
 };
 
 void welcomes_fini(struct welcomes *w);
-// The parameters (name NUL value NUL ...) or an empty span. `*fresh` is false when they are older than
-// WELCOME_FRESH_MS.
+// The parameters, as the ParameterStatus messages that are sent, or an empty span; never those of before `defaults_us`,
+// when the defaults have changed. `*fresh` is false when they are older than WELCOME_FRESH_MS.
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
-                         uint64_t now_us, bool *fresh);
-// Remembers; keeps a reference on `settings`.
+                         uint64_t now_us, uint64_t defaults_us, bool *fresh);
+// Remembers; keeps a reference on `settings`. `defaults_us`: the moment whose defaults are among them.
 void welcome_store(struct welcomes *w, const char *database, const char *user, struct settings *settings,
-                   struct span parameters, uint64_t now_us);
+                   struct span parameters, uint64_t now_us, uint64_t defaults_us);
 
 #endif

@@ -4,35 +4,30 @@
 
 #include <limits.h>
 
-// The lengths a type may have: min <= length < min + width. A type that is not listed has width 0, so that one compare
-// refuses unknown types and bad lengths alike.
-struct bounds {
-    uint32_t min, width;
-};
-
 enum { STARTUP_HEADER_LEN = 8 }; // length and code
 
 #define LEN(least, most)                                                                                               \
     { (least), (uint32_t)(most) - (least) + 1 }
 
-// The most is PostgreSQL's (SocketBackend in tcop/postgres.c), the least what the message's fields need. For messages
-// from servers, which no such list bounds, the most is libpq's where it has one (fe-protocol3.c), else the fields'.
-static const struct bounds bounds[2][UCHAR_MAX + 1] =
+// Of clients: PostgreSQL's (SocketBackend in tcop/postgres.c), which ends the connection for no other length. Of
+// servers, which no such list bounds: the least is what the message's fields need, the most libpq's where it has one
+// (fe-protocol3.c), else the fields'.
+const struct frame_bounds frame_bounds[2][UCHAR_MAX + 1] =
     {
         [FRAME_FROM_CLIENT] =
             {
-                [FE_BIND] = LEN(12, PROTO_LARGE_MAX),
-                [FE_CLOSE] = LEN(6, PROTO_SMALL_MAX),
+                [FE_BIND] = LEN(4, PROTO_LARGE_MAX),
+                [FE_CLOSE] = LEN(4, PROTO_SMALL_MAX),
                 [FE_COPY_DATA] = LEN(4, PROTO_LARGE_MAX),
                 [FE_COPY_DONE] = LEN(4, PROTO_SMALL_MAX),
-                [FE_COPY_FAIL] = LEN(5, PROTO_SMALL_MAX),
-                [FE_DESCRIBE] = LEN(6, PROTO_SMALL_MAX),
-                [FE_EXECUTE] = LEN(9, PROTO_SMALL_MAX),
+                [FE_COPY_FAIL] = LEN(4, PROTO_SMALL_MAX),
+                [FE_DESCRIBE] = LEN(4, PROTO_SMALL_MAX),
+                [FE_EXECUTE] = LEN(4, PROTO_SMALL_MAX),
                 [FE_FLUSH] = LEN(4, PROTO_SMALL_MAX),
-                [FE_FUNCTION_CALL] = LEN(14, PROTO_LARGE_MAX),
-                [FE_PARSE] = LEN(8, PROTO_LARGE_MAX),
+                [FE_FUNCTION_CALL] = LEN(4, PROTO_LARGE_MAX),
+                [FE_PARSE] = LEN(4, PROTO_LARGE_MAX),
                 [FE_PASSWORD] = LEN(4, PROTO_AUTH_MAX),
-                [FE_QUERY] = LEN(5, PROTO_LARGE_MAX),
+                [FE_QUERY] = LEN(4, PROTO_LARGE_MAX),
                 [FE_SYNC] = LEN(4, PROTO_SMALL_MAX),
                 [FE_TERMINATE] = LEN(4, PROTO_SMALL_MAX),
             },
@@ -52,12 +47,12 @@ static const struct bounds bounds[2][UCHAR_MAX + 1] =
                 [BE_EMPTY_QUERY] = LEN(4, 4),
                 [BE_ERROR] = LEN(5, PROTO_SERVER_LARGE_MAX),
                 [BE_FUNCTION_CALL_RESPONSE] = LEN(8, PROTO_SERVER_LARGE_MAX),
-                [BE_NEGOTIATE_PROTOCOL_VERSION] = LEN(12, PROTO_SERVER_SMALL_MAX),
+                [BE_NEGOTIATE_PROTOCOL_VERSION] =
+                    LEN(12, PROTO_SERVER_SMALL_MAX),
                 [BE_NO_DATA] = LEN(4, 4),
                 [BE_NOTICE] = LEN(5, PROTO_SERVER_LARGE_MAX),
                 [BE_NOTIFICATION] = LEN(10, PROTO_SERVER_LARGE_MAX),
-                [BE_PARAMETER_DESCRIPTION] =
-                    LEN(6, 6 + 4 * UINT16_MAX),
+                [BE_PARAMETER_DESCRIPTION] = LEN(6, 6 + 4 * UINT16_MAX),
                 [BE_PARAMETER_STATUS] = LEN(6, PROTO_SERVER_SMALL_MAX),
                 [BE_PARSE_COMPLETE] = LEN(4, 4),
                 [BE_PORTAL_SUSPENDED] = LEN(4, 4),
@@ -66,9 +61,9 @@ static const struct bounds bounds[2][UCHAR_MAX + 1] =
             },
 };
 
-static enum wire_result frame_bad(enum frame_direction direction, uint8_t type, uint32_t len, struct fault *fault) {
+enum wire_result frame_bad(enum frame_direction direction, uint8_t type, uint32_t len, struct fault *fault) {
     const char *side = direction == FRAME_FROM_CLIENT ? "frontend" : "backend";
-    if (!bounds[direction][type].width)
+    if (!frame_bounds[direction][type].width)
         fault_set(fault, "08P01", "invalid %s message type %d", side, type);
     else
         fault_set(fault, "08P01", "invalid message length %u for %s message type \"%c\"", len, side, type);
@@ -76,23 +71,10 @@ static enum wire_result frame_bad(enum frame_direction direction, uint8_t type, 
 }
 
 // Fewer bytes than a header. An unknown type is told at once: its sender may be waiting for an answer.
-static enum wire_result frame_short(enum frame_direction direction, struct span in, struct frame *out,
-                                    struct fault *fault) {
+enum wire_result frame_short(enum frame_direction direction, struct span in, struct frame *out, struct fault *fault) {
     *out = (struct frame){.payload = span_of(in.ptr, 0)};
-    if (in.len && !bounds[direction][in.ptr[0]].width) return frame_bad(direction, in.ptr[0], 0, fault);
+    if (in.len && !frame_bounds[direction][in.ptr[0]].width) return frame_bad(direction, in.ptr[0], 0, fault);
     return WIRE_MORE;
-}
-
-enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out, struct fault *fault) {
-    if (UNLIKELY(in.len < PROTO_HEADER_LEN)) return frame_short(direction, in, out, fault);
-    uint32_t len = span_u32(in.ptr + 1);
-    const struct bounds *b = &bounds[direction][in.ptr[0]];
-    if (UNLIKELY(len - b->min >= b->width)) return frame_bad(direction, in.ptr[0], len, fault);
-    out->type = (char)in.ptr[0];
-    out->total = len + 1;
-    bool whole = in.len >= out->total;
-    out->payload = span_of(in.ptr + PROTO_HEADER_LEN, (whole ? out->total : in.len) - PROTO_HEADER_LEN);
-    return whole ? WIRE_OK : WIRE_MORE;
 }
 
 // PostgreSQL's rule (ProcessStartupPacket): pairs of strings, and the empty name that ends them is the last byte.

@@ -26,12 +26,34 @@ struct frame {
     struct span payload; // what follows the length: complete on WIRE_OK
 };
 
+// How long each type of message may be, by direction and type: the least, and how many lengths from there on; 0 lengths
+// for a type that is unknown, so that one comparison refuses that as well.
+struct frame_bounds {
+    uint32_t min, width;
+};
+extern const struct frame_bounds frame_bounds[2][256];
+
+// For frame_next: fewer bytes than a header, and headers that cannot be.
+NODISCARD enum wire_result frame_short(enum frame_direction direction, struct span in, struct frame *out,
+                                       struct fault *fault);
+NODISCARD enum wire_result frame_bad(enum frame_direction direction, uint8_t type, uint32_t len, struct fault *fault);
+
 // Reads the message at the front of `in`. WIRE_OK: it is there in full. WIRE_MORE: fewer than 5 bytes (type and total
 // are 0 then), or the header is good (type and total are set, payload holds what there is) and the rest is missing.
 // WIRE_BAD (08P01): unknown type (seen from the first byte), or a length that type cannot have. Lengths are judged by
 // type only: whether the fields fill the message is for msg.h or the server to say.
-NODISCARD enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out,
-                                      struct fault *fault);
+NODISCARD static inline enum wire_result frame_next(enum frame_direction direction, struct span in, struct frame *out,
+                                                    struct fault *fault) {
+    if (UNLIKELY(in.len < PROTO_HEADER_LEN)) return frame_short(direction, in, out, fault);
+    uint32_t len = span_u32(in.ptr + 1);
+    const struct frame_bounds *b = &frame_bounds[direction][in.ptr[0]];
+    if (UNLIKELY(len - b->min >= b->width)) return frame_bad(direction, in.ptr[0], len, fault);
+    out->type = (char)in.ptr[0];
+    out->total = len + 1;
+    bool whole = in.len >= out->total;
+    out->payload = span_of(in.ptr + PROTO_HEADER_LEN, (whole ? out->total : in.len) - PROTO_HEADER_LEN);
+    return whole ? WIRE_OK : WIRE_MORE;
+}
 
 // The first packet of a connection, which has no type byte.
 struct startup {

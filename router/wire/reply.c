@@ -60,6 +60,15 @@ void reply_parameter_status(struct buf *b, struct span name, struct span value) 
     buf_msg_end(b, at);
 }
 
+void reply_parameters(struct buf *b, struct span pairs) {
+    struct cursor c = cursor_of(pairs);
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c), value = cursor_cstr(&c);
+        if (c.bad) return;
+        reply_parameter_status(b, name, value);
+    }
+}
+
 void reply_backend_key_data(struct buf *b, uint32_t pid, uint32_t key) {
     size_t at = buf_msg_begin(b, BE_BACKEND_KEY_DATA);
     buf_put_u32(b, pid);

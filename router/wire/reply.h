@@ -21,6 +21,7 @@ void reply_ready(struct buf *b, char tx_status);
 void reply_empty_body(struct buf *b, char type); // ParseComplete, BindComplete, CloseComplete, NoData, ...
 void reply_command_complete(struct buf *b, const char *tag);
 void reply_parameter_status(struct buf *b, struct span name, struct span value);
+void reply_parameters(struct buf *b, struct span pairs); // ParameterStatus for each of name NUL value NUL ...
 void reply_backend_key_data(struct buf *b, uint32_t pid, uint32_t key);
 void reply_auth(struct buf *b, uint32_t code, struct span data);    // AuthenticationXxx: code, then data as it is
 void reply_auth_sasl(struct buf *b, const char *const *mechanisms); // NULL-terminated list

@@ -20,6 +20,12 @@ Item = namedtuple("Item", "label data ready copies", defaults=(0, False))
 # `answer` is sent when the server asks for data; None when the data are sent ahead of the question.
 Round = namedtuple("Round", "items answer wild", defaults=(b"", False))
 
+
+
+def query(sql):
+    return Item(f"Query {sql!r}", fe.query(sql), 1)
+
+
 END = "that_is_all"
 FILL = "delete from t; insert into t select g, 'v' || g from generate_series(1, 5) g"
 
@@ -77,27 +83,65 @@ def sequence(*rounds):
     return [Round([Item(FILL, fe.query(FILL), 1)])] + [Round([Item(repr(data), data, ready)]) for data, ready in rounds]
 
 
+UNKNOWN = Item("an unknown type", fe.message("y", b"abc"))
 # By name: the connections to make one after the other.
 KNOWN = {
-    # An Execute of any portal runs a DEALLOCATE that was parsed before it, bound or not; docs/routing.md: split over two
-    # batches it is refused.
+    # docs/routing.md: a DEALLOCATE of a statement made by Parse, split over two batches, is refused.
     "deallocate": [sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
-                            (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1))],
-    # A Query forgets the unnamed statement. Sent ahead behind a batch that fails before it closes that, it does not.
-    "unnamed": [sequence((fe.parse("select 1") + fe.execute("missing") + fe.close("S") + fe.SYNC + fe.query("select 2"), 2),
-                         (fe.bind() + fe.SYNC, 1))],
+                            (fe.parse("deallocate s1") + fe.SYNC + fe.bind() + fe.execute() + fe.SYNC, 2))],
     # A variable that another client has set for a transaction is there (and empty) rather than unknown.
     "placeholder": [sequence((fe.query("select set_config('my.b', 'x', true)"), 1)),
                     sequence((fe.query("select current_setting('my.b', true), txid_current() > 0"), 1))],
-    # DEALLOCATE ALL has happened, too, when its batch fails afterwards.
-    "deallocate_all": [sequence((fe.parse("deallocate all", "s1") + fe.bind("s1") + fe.execute() + fe.execute("missing") +
-                                 fe.SYNC, 1),
-                                (fe.bind("s1") + fe.SYNC, 1))],
     # A Flush before anything has run is sent as a Sync, which ends the implicit transaction.
     "flush": [sequence((fe.parse("select 1") + fe.FLUSH + fe.parse("set transaction isolation level serializable") +
                         fe.bind() + fe.execute() + fe.SYNC, 1))],
     # RESET of a parameter of the start-up packet gives the server's default until the transaction is over.
     "reset": [sequence((fe.query("begin; reset search_path"), 1), (fe.query("select count(*) from t"), 1))],
+}
+
+
+# What random sequences have found, and is as it should be by now.
+AGREED = {
+    # A Close that its batch's error has undone leaves the name taken, for a Parse that was sent behind it as well.
+    "close undone": sequence((fe.parse("select 1", "s2") + fe.SYNC, 1),
+                             (fe.bind("missing") + fe.close("S", "s2") + fe.SYNC + fe.parse("select 2", "s2") + fe.SYNC, 2)),
+    # What a failed batch never parsed does not come back when the batch behind it fails as well.
+    "parses undone one after the other": sequence((fe.execute("missing") + fe.parse("select 1") + fe.SYNC +
+                                                   fe.execute("missing") + fe.parse("select 2") + fe.SYNC, 2), (fe.bind() + fe.SYNC, 1)),
+    # A COPY that is bound and not executed asks for no data.
+    "a copy that is not run": sequence((fe.parse("copy t from stdin") + fe.bind(portal="p2") + fe.parse("select 1", "s1") +
+                                        fe.bind("s1") + fe.execute() + fe.copy_data(b"") + fe.SYNC, 1)),
+    # What was sent before a message that ends the connection is answered.
+    "an unknown type": [Round([Item("Close S", fe.close("S")), Item("Query", fe.query("select 1"), 1), UNKNOWN], b"", True)],
+    # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
+    "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
+                                      (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),
+                                      (fe.parse("deallocate s1") + fe.bind(portal="p1") + fe.describe("S", "s1") +
+                                       fe.describe("P", "p1") + fe.execute("p1") + fe.SYNC, 1),
+                                      (fe.bind("s1") + fe.SYNC, 1)),
+    # A Query forgets the unnamed statement, be it one whose Close has been undone.
+    "unnamed": sequence((fe.parse("select 1") + fe.execute("missing") + fe.close("S") + fe.SYNC + fe.query("select 2"), 2),
+                        (fe.bind() + fe.SYNC, 1)),
+    # DEALLOCATE ALL has happened, too, when its batch fails afterwards; and what is parsed behind it is there.
+    "deallocate all": sequence((fe.parse("deallocate all", "s1") + fe.bind("s1") + fe.execute() + fe.execute("missing") + fe.SYNC, 1),
+                               (fe.bind("s1") + fe.SYNC, 1)),
+    "deallocate all, then Parse": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
+                                           (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.parse("select 2", "s2") +
+                                            fe.SYNC, 1),
+                                           (fe.bind("s2") + fe.execute() + fe.SYNC + fe.bind("s1") + fe.SYNC, 2)),
+    "deallocate all, then Parse of a name that was taken": sequence(
+        (fe.parse("select 1", "s1") + fe.SYNC, 1),
+        (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.parse("select 2", "s1") + fe.bind("s1") + fe.execute() + fe.SYNC, 1),
+        (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
+    "deallocate all that is not run": sequence(
+        (fe.parse("select 1", "s1") + fe.SYNC, 1),
+        (fe.parse("deallocate all") + fe.execute("missing") + fe.parse("select 2", "s1") + fe.SYNC, 1),
+        (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
+    "deallocate all, another portal run": sequence(
+        (fe.parse("deallocate all") + fe.bind(portal="p1") + fe.parse("rollback", "s2") + fe.bind("s2") + fe.execute() +
+         fe.parse("commit", "s2") + fe.SYNC, 1)),
+    "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
+                                              (fe.bind("s1") + fe.SYNC, 1)),
 }
 
 
@@ -161,15 +205,12 @@ class Maker:
         while True:
             found = self.random.choice(POOL)
             if not (found[0] == "deallocate s1" and "deallocate" in KNOWN or
-                    found[0] == "deallocate all" and "deallocate_all" in KNOWN or
                     found[0] in ("show my.a", "select current_setting('my.a', true)") and "placeholder" in KNOWN):
                 return found
 
     def any_message(self):
         kind = self.random.choice("PBBDDEECCHdcf")
         name, portal = self.random.choice(NAMES), self.random.choice(PORTALS)
-        if name == "" and kind in "BD" and "unnamed" in KNOWN:
-            name = "s1"
         # PostgreSQL 15 itself ends with a segmentation fault at an Execute of the unnamed portal of a Query that failed.
         if portal == "" and kind in "DE":
             portal = "p1"
@@ -237,14 +278,38 @@ class Maker:
         return Round(items, b"", True)
 
 
-def query(sql):
-    return Item(f"Query {sql!r}", fe.query(sql), 1)
-
-
 MALFORMED = [Item("Bind without an end", fe.message("B", b"p")), Item("Describe X", fe.message("D", b"Xs1\0")),
              Item("Close X", fe.message("C", b"Xs1\0")), Item("Execute too short", fe.message("E", b"\0\0")),
-             Item("Parse too long", fe.message("P", b"\0select 1\0\0\0more")), Item("Sync with a body", fe.message("S", b"x")),
-             Item("an unknown type", fe.message("y", b"abc")), Item("Query without an end", fe.message("Q", b"select 1"))]
+             Item("Parse too long", fe.message("P", b"\0select 1\0\0\0more")), Item("Sync with a body", fe.message("S", b"x"), 1),
+             Item("Flush with a body", fe.message("H", b"x")), Item("Parse of nothing", fe.message("P")),
+             Item("Bind with 7 formats, none there", fe.message("B", b"p1\0s1\0\0\7")),
+             Item("Bind with more than said", fe.message("B", b"p1\0s1\0" + bytes(6) + b"more")),
+             Item("Describe of nothing", fe.message("D")), Item("Close with more than said", fe.message("C", b"Ss1\0more")),
+             Item("Execute without an end", fe.message("E", b"p1")), Item("FunctionCall cut short", fe.message("F", b"\0\0")),
+             UNKNOWN, Item("Query without an end", fe.message("Q", b"select 1"), 1),
+             Item("Query of nothing", fe.message("Q"), 1), Item("Query with more than said", fe.message("Q", b"select 1\0more"), 1)]
+
+# What comes before a malformed message, in a round of its own or in the same.
+PREPARED = [Item("Parse s1", fe.parse("select 1", "s1")), Item("Bind p1", fe.bind("s1", (), "p1")), Item("Execute p1", fe.execute("p1"))]
+SYNC = Item("Sync", fe.SYNC, 1)
+STATES = {
+    "idle": ([], []),
+    "after a batch": ([[*PREPARED, SYNC]], []),
+    "in a batch": ([], PREPARED),
+    "in a batch that has failed": ([], [Item("Parse", fe.parse("selec"))]),
+    "in a transaction": ([[query("begin; insert into t values (70, 'x')")]], PREPARED),
+    "in a failed transaction": ([[query("begin; select 1/0")]], []),
+    "behind a batch": ([], [*PREPARED, SYNC]),
+    "behind a read": ([], [query("select count(*) from t")]),
+    "in a COPY": ([], [Item("Query copy", fe.query("copy t from stdin"), 0, True)]),
+}
+
+
+def malformed(item, state):
+    """The sequence of a malformed message in one of STATES, and what the table has then."""
+    before, same = STATES[state]
+    return [Round([query(FILL)]), *map(Round, before), Round([*same, item], b"", True),
+            Round([query("rollback"), query("select * from t")])]
 
 
 # --- running --------------------------------------------------------------------------------------------------------
@@ -259,20 +324,31 @@ def run(rounds, connect):
             except (fe.Closed, OSError) as error:  # TimeoutError is one of the latter
                 found.append([type(error).__name__])
                 break
-    return loosened(found)
+    return loosened(found, rounds)
 
 
-def loosened(rounds):
-    """In a transaction that has failed everything but its end is an error. Which one, and whether a Parse before it is
-    answered, may differ: a statement that the router knows need not be one that the server connection has."""
+def exchanges(items):
+    """The items up to and with each that brings a ReadyForQuery."""
+    found = [[]]
+    for item in items:
+        found[-1].append(item)
+        found += [[] for _ in range(item.ready)]
+    return found
+
+
+def loosened(rounds, parts):
+    """In a transaction that has failed everything but its end is an error, and but a Describe of a statement without rows.
+    Which error, whether a Parse before it is answered, and whether such a Describe is, may differ: a statement that the
+    router knows need not be one that the server connection has, and cannot be parsed there any more."""
     failed, found = False, []
-    for lines in rounds:
-        out, start = [], 0
+    for lines, part in zip(rounds, parts):
+        out, start, asked = [], 0, iter(exchanges(part.items))
         for line in lines:
             out.append(line)
             if not line.startswith("Z "):
                 continue
-            if failed and any(given.startswith("E ") for given in out[start:]):
+            described = any(item.label.startswith("Describe S") for item in next(asked, ()))
+            if failed and (described or any(given.startswith("E ") for given in out[start:])):
                 out[start:] = ["E in a failed transaction", line]
             failed, start = line == "Z b'E'", len(out)
         found.append(out)
@@ -303,15 +379,19 @@ def wild_answers(conn, part):
             lines.append(show(conn.receive()))
     except (fe.Closed, OSError) as error:
         lines.append(type(error).__name__)
-    # A message that is no message ends the connection in the router (08P01), and only the batch in PostgreSQL: all that is
-    # asked is that others notice nothing.
-    return [] if any(item in MALFORMED for item in part.items) else normal(lines)
+    if UNKNOWN in part.items:  # the router ends the connection without the answers to a batch that had no Sync yet
+        synced = max((i + 1 for i, line in enumerate(lines) if line[0] == "Z"), default=0)
+        lines = lines[:synced] + lines[max(synced, len(lines) - 2):]
+    return normal(lines)
 
 
 def show(got):
     kind, body = got
     if kind in "EN":
-        return f"{kind} " + "; ".join(f"{k} {v}" for k, v in fe.fields(body).items() if k not in "FLRs")
+        found = fe.fields(body)
+        # Said by the router, which does not count a COPY's lines.
+        hidden = "FLRsW" if "during COPY from stdin" in found["M"] else "FLRs"
+        return f"{kind} " + "; ".join(f"{k} {v}" for k, v in found.items() if k not in hidden)
     if kind == "T":  # the number of the table is another on each side
         return f"T {b'|'.join(bytes(c) for c in columns(body))!r}"
     if kind == "A":

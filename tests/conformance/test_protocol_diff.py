@@ -70,6 +70,22 @@ def smallest(rounds, expected, got, direct, router):
     return protocol_diff.report(reduced, a, b)
 
 
+@pytest.mark.parametrize("state", protocol_diff.STATES)
+@pytest.mark.parametrize("item", protocol_diff.MALFORMED, ids=lambda item: item.label)
+def test_malformed_message(sides, item, state):
+    """What PostgreSQL answers to it, and nothing else: an error that the connection survives, or its end."""
+    rounds = protocol_diff.malformed(item, state)
+    expected, got = (protocol_diff.run(rounds, side) for side in sides)
+    assert expected == got, protocol_diff.report(rounds, expected, got)
+
+
+@pytest.mark.parametrize("name", protocol_diff.AGREED)
+def test_what_once_differed(sides, name):
+    rounds = protocol_diff.AGREED[name]
+    expected, got = (protocol_diff.run(rounds, side) for side in sides)
+    assert expected == got, protocol_diff.report(rounds, expected, got)
+
+
 @pytest.mark.parametrize("name", protocol_diff.KNOWN)
 def test_known_still_differs(sides, name):
     direct, router = sides

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: ISC
-"""Many clients at once, and the numbers they bring home."""
+"""Many clients at once, and the numbers they bring home.
+
+Every load has its own-bytes checker: each query carries a nonce, and must get exactly its own rows back. A load whose
+queries are ours asks by own_rows() (as port() does); one whose queries are not, or break off, has OwnBytes run beside it.
+"""
 import collections
+import itertools
+import random
 import re
+import secrets
 import subprocess
 import threading
 import time
@@ -32,6 +39,79 @@ def run_clients(count, work, timeout=120):
     return results
 
 
+def own_rows(conn, values, rest=""):
+    """The rows of `select values rest`, after a look at the nonce that each of them must have."""
+    nonce = secrets.token_hex(8)
+    rows = conn.execute(f"select {values}, '{nonce}' as nonce {rest}").fetchall()
+    assert rows and all(row[-1] == nonce for row in rows), f"rows that are not those of {nonce}: {rows[:3]}"
+    return [row[:-1] for row in rows]
+
+
+class OwnBytes:
+    """Clients beside a load that ask in every way for rows that nobody else asks for: for a with block."""
+
+    WRITE = ", txid_current()"  # a query with this is one for the primary
+
+    def __init__(self, endpoint, count=2, **connect):
+        self._endpoint, self._connect = endpoint, connect
+        self._stop, self._failures = threading.Event(), []
+        self._threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(count)]
+        self.asked = 0
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+        if kind is None:
+            if self._failures:
+                raise self._failures[0]
+            assert not any(t.is_alive() for t in self._threads), "a query for own rows hangs"
+            assert self.asked, "nothing was asked for beside the load"
+
+    def _work(self, index):
+        ways = itertools.cycle([self._simple, self._bound, self._prepared, self._transaction, self._copied])
+        try:
+            with self._endpoint.connect(**self._connect) as conn:
+                while not self._stop.is_set() or self.asked < 10:
+                    next(ways)(conn, secrets.token_hex(random.choice((8, 8, 2000))), random.randrange(1, 30))
+                    self.asked += 1
+        except BaseException as error:  # noqa: B902
+            self._failures.append(error)
+
+    @staticmethod
+    def _check(cursor, nonce, count):
+        rows = cursor.fetchall()
+        assert [row[:2] for row in rows] == [(n, nonce) for n in range(count)], f"{rows[:3]} for {count} of {nonce[:16]}"
+
+    def _simple(self, conn, nonce, count):
+        more = random.choice(("", self.WRITE))
+        sql = f"select g, '{nonce}'{more} from generate_series(0, {count - 1}) g"
+        self._check(conn.execute(sql), nonce, count)
+
+    def _bound(self, conn, nonce, count, **how):
+        more = random.choice(("", self.WRITE))
+        sql = f"select g, %s::text{more} from generate_series(0, %s::int - 1) g"
+        self._check(conn.execute(sql, (nonce, count), **how), nonce, count)
+
+    def _prepared(self, conn, nonce, count):
+        self._bound(conn, nonce, count, prepare=True)
+
+    def _transaction(self, conn, nonce, count):
+        with conn.transaction():
+            self._bound(conn, nonce, count)
+            self._simple(conn, nonce, count)
+
+    @staticmethod
+    def _copied(conn, nonce, count):
+        with conn.cursor().copy(f"copy (select g, '{nonce}' from generate_series(0, {count - 1}) g) to stdout") as copy:
+            assert b"".join(copy).decode() == "".join(f"{n}\t{nonce}\n" for n in range(count))
+
+
 class Readers:
     """Clients that read one statement after the other; every error and the longest wait are kept."""
 
@@ -47,7 +127,7 @@ class Readers:
             with endpoint.connect() as conn:
                 while not self._stop.is_set():
                     start = time.monotonic()
-                    answer = conn.execute(sql).fetchone()[0]
+                    answer = own_rows(conn, "q.*", f"from ({sql}) q")[0][0]
                     self.longest = max(self.longest, time.monotonic() - start)
                     self.recent.append(answer)
                     self._done[index] += 1
@@ -111,7 +191,7 @@ class Background:
 
 def port(conn):
     """The port of the server that answers now."""
-    return conn.execute(PORT).fetchone()[0]
+    return own_rows(conn, "port", "from here")[0][0]
 
 
 def ports(conn, count):
@@ -121,8 +201,9 @@ def ports(conn, count):
 
 def pgbench(endpoint, *arguments, dbname="app", timeout=300):
     """Runs pgbench to its end without any error: its transactions per second."""
-    done = subprocess.run(["pgbench", *arguments, dbname], env=endpoint.env(dbname=dbname), capture_output=True,
-                          text=True, timeout=timeout, check=False)
+    with OwnBytes(endpoint, dbname=dbname):
+        done = subprocess.run(["pgbench", *arguments, dbname], env=endpoint.env(dbname=dbname), capture_output=True,
+                              text=True, timeout=timeout, check=False)
     report = f"pgbench {' '.join(arguments)}:\n{done.stdout}\n{done.stderr[-4000:]}"
     assert done.returncode == 0, report
     assert re.search(r"number of failed transactions: 0 \(", done.stdout), report

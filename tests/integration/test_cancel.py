@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import frontend as fe
-from harness.load import port, run_clients
+from harness.load import OwnBytes, port, run_clients
 from pgcluster import send, wait_until
 
 
@@ -203,7 +203,8 @@ def test_race(router, full):
     ender = threading.Thread(target=lambda: (wait_until(
         lambda: stop.is_set() or sum(counted) >= cancels, 800, f"{cancels} cancels"), stop.set()))
     ender.start()
-    run_clients(len(targets) + 2, work, timeout=850)
+    with OwnBytes(endpoint):
+        run_clients(len(targets) + 2, work, timeout=850)
     ender.join()
     for target, name in zip(targets, RACES):
         target.close()
@@ -261,7 +262,8 @@ def test_cancel_storm(router):
                 if index == 0:
                     port(conn)
 
-        run_clients(8, work)
+        with OwnBytes(endpoint):
+            run_clients(8, work)
         assert (endpoint.metric("pgsteer_cancels_total") or 0) == before
 
 

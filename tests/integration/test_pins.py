@@ -312,3 +312,34 @@ def test_sql_prepare_of_two_clients(router):
             b.execute("deallocate all")
             a.execute("select 1"), b.execute("select 1")
             assert pins(few) == set()
+
+
+def test_prepared_by_sql_and_used_by_messages(one):
+    """As libpq's PQexecPrepared does with what PREPARE has named; Close ends it like DEALLOCATE."""
+    with login(one) as conn, login(one) as other:
+        run(conn, ["prepare q (int) as select $1 + 1 as more"])
+        assert fe.rows(conn.ask(fe.bind("q", [b"4"]) + fe.execute() + fe.SYNC)) == [["5"]]
+        assert fe.kinds(conn.ask(fe.describe("S", "q") + fe.SYNC)) == "tTZ"
+        assert fe.kinds(conn.ask(fe.close("S", "q") + fe.SYNC)) == "3Z"
+        assert pins(one, conn) == set()
+        assert other.value(CLEAN) == "0"
+
+
+def test_temp_buffers_on_a_used_connection(one):
+    """PostgreSQL takes temp_buffers only before the first temporary table: of this client, not of another one."""
+    def use(conn):
+        run(conn, ["begin; create temp table t (a int) on commit drop; insert into t values (1); commit"])
+
+    with login(one) as owner, login(one) as other, login(one) as third:
+        use(owner)
+        run(other, ["set temp_buffers = 200"])
+        use(owner)
+        assert other.value("select current_setting('temp_buffers') || txid_current()::text").startswith("1600kB")
+        use(other)
+        assert other.value("select current_setting('temp_buffers') || txid_current()::text").startswith("1600kB")
+        assert third.value("select current_setting('temp_buffers') || txid_current()::text").startswith("8MB")
+        use(third)
+        use(other)
+        assert pins(one, owner, other, third) == set()
+        with fe.Frontend(one).login(password="app-password", options="-c temp_buffers=300") as fourth:
+            assert fourth.value("show temp_buffers") == "2400kB"

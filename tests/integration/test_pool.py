@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 import frontend as fe
-from harness.load import Background, port, run_clients
+from harness.load import Background, OwnBytes, own_rows, port, run_clients
 from pgcluster import free_port, wait_until
 
 WRITE = "select txid_current()"  # to the primary, without writing
@@ -39,7 +39,7 @@ def test_size_is_never_exceeded(router, cluster, workers):
 
     def work(_):
         with endpoint.connect() as conn:
-            return {conn.execute(f"select pid, port, {extra} from here").fetchone()[:2]
+            return {own_rows(conn, f"pid, port, {extra}", "from here")[0][:2]
                     for extra in ("pg_sleep(0.002)", "txid_current()") for _ in range(20)}
 
     sockets = []
@@ -64,7 +64,7 @@ def test_size_per_database_and_user(router, cluster):
             options = ({"dbname": "second"}, {"user": "other"})[index % 2]
             with endpoint.connect(**options) as conn:
                 for _ in range(20):
-                    conn.execute("select txid_current(), pg_sleep(0.002)")
+                    own_rows(conn, "txid_current(), pg_sleep(0.002)")
 
         run_clients(12, work)
         assert len(endpoint.backends(cluster.primary, dbname="second")) == 2
@@ -145,7 +145,7 @@ def test_accounting(router, cluster):
         with endpoint.connect() as conn:
             for _ in range(30):
                 port(conn)
-                conn.execute(WRITE)
+                own_rows(conn, "txid_current()")
 
     run_clients(10, work)
     wait_until(lambda: endpoint.metric("db_connection_pool_size", state="active") == 0, 5, "nothing to be in use")
@@ -236,7 +236,8 @@ def test_many_vanish(router, cluster, table):
             conn.send(ends[(index + n) % len(ends)])
             conn.reset() if n % 2 else conn.socket.close()
 
-    run_clients(10, work)
+    with OwnBytes(endpoint):
+        run_clients(10, work)
     wait_until(lambda: endpoint.metric("pgsteer_clients") == 0, 10, "the clients to be gone")
     wait_until(lambda: endpoint.metric("db_connection_pool_size", state="active") == 0, 10, "nothing to be in use")
     with endpoint.connect() as conn:
@@ -354,7 +355,7 @@ def test_max_connections_of_the_server(router, new_cluster):
     def work(_):
         with endpoint.connect() as conn:
             for _ in range(10):
-                conn.execute("select pg_sleep(0.02), txid_current()")
+                own_rows(conn, "pg_sleep(0.02), txid_current()")
 
     run_clients(30, work)
 

@@ -7,7 +7,7 @@ import threading
 import psycopg
 import pytest
 
-from harness.load import PORT, port, ports, run_clients
+from harness.load import PORT, own_rows, port, ports, run_clients
 from pgcluster import wait_until
 
 # What no replica may ever be sent.
@@ -220,6 +220,7 @@ def test_no_write_on_a_replica(router, cluster, table, functions):
                     refused.append((sql, error))
                 except psycopg.errors.SyntaxError:
                     assert index % 2 and ";" in sql  # several statements cannot be prepared
+                own_rows(conn, "v", f"from {name} where id = 50")
             with conn.transaction():
                 conn.execute(f"update {name} set v = v + 1 where id = %s", (index + 1,))
                 conn.execute(f"select * from {name} where id = %s", (index + 1,))

@@ -193,17 +193,21 @@ class Frontend:
 
     def _fill(self, count):
         deadline = time.monotonic() + self.timeout
-        while len(self._buffer) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
-                raise TimeoutError(f"nothing more came in {self.timeout} s; have {self._buffer[:60]!r}")
-            try:
-                data = self.socket.recv(1 << 16)
-            except ConnectionError:
-                data = b""
-            if not data:
-                raise Closed(f"closed with {len(self._buffer)} bytes of a message read")
-            self._buffer += data
+        pieces, have = [self._buffer], len(self._buffer)
+        try:
+            while have < count:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+                    raise TimeoutError(f"nothing more came in {self.timeout} s; have {pieces[0][:60]!r}")
+                try:
+                    pieces.append(self.socket.recv(1 << 16))
+                except ConnectionError:
+                    pieces.append(b"")
+                if not pieces[-1]:
+                    raise Closed(f"closed with {have} bytes of a message read")
+                have += len(pieces[-1])
+        finally:
+            self._buffer = b"".join(pieces)
 
     def byte(self):
         """One byte outside any message: the answer to SSLRequest."""

@@ -91,13 +91,14 @@ def run(peer, arguments, transactions):
 
 def top(path):
     """The functions that the most instructions are in themselves: [share in percent, name]. callgrind_annotate of Debian 12
-    takes a dump of a running program for one function, so the lines are added up here."""
+    takes a dump of a running program for one function, so the lines are added up here. Of what the compiler made of one
+    function (name.part.0, name.isra.0) the sum counts."""
     names, own, function, of_callee = {}, collections.Counter(), None, False
     with open(path, encoding="utf-8", errors="replace") as f:
         for line in f:
             named = re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line)
             if named:
-                names[named[2]] = named[3] or names.get(named[2])
+                names[named[2]] = re.sub(r"(\.\D\w*(\.\d+)?)+$", "", named[3]) if named[3] else names.get(named[2])
                 function = function if named[1] else named[2]
             elif line.startswith("calls="):
                 of_callee = True

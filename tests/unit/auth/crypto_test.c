@@ -29,6 +29,13 @@ static void hmac(void **state) {
     uint8_t out[CRYPTO_SHA256_LEN];
     assert_true(crypto_hmac_sha256(span_str("Jefe"), span_str("what do ya want for nothing?"), out));
     assert_hex(out, sizeof out, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    assert_true(crypto_hmac_sha256(span_str(""), span_str(""), out));
+    assert_hex(out, sizeof out, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+    uint8_t key[131]; // longer than a block: RFC 4231, case 6
+    memset(key, 0xaa, sizeof key);
+    struct span text = span_str("Test Using Larger Than Block-Size Key - Hash Key First");
+    assert_true(crypto_hmac_sha256(span_of(key, sizeof key), text, out));
+    assert_hex(out, sizeof out, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
 static void pbkdf2(void **state) {

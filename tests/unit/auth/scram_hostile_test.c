@@ -377,7 +377,7 @@ static bool verify_altered(void (*alter)(struct buf *message, size_t at), size_t
 
 static void alter_nothing(struct buf *b, size_t at) { (void)b, (void)at; }
 static void alter_bit(struct buf *b, size_t at) { b->data[b->head + at] ^= 1; }
-static void alter_cut(struct buf *b, size_t at) { b->tail = b->head + at; }
+static void alter_cut(struct buf *b, size_t at) { buf_truncate(b, at); }
 static void alter_replace(struct buf *b, size_t at) {
     static const char *const messages[] = {"e=other-error", "e=", "e", "x=y", "v=", "v=AAAA", "v", ""};
     buf_clear(b);

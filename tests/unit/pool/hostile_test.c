@@ -176,12 +176,12 @@ static void bytes_behind_the_login(void **state) {
         size_t len;
     } cases[] = {{RAW("Z\0\0\0\5I")}, {RAW("D\0\0\0\6\0\0")}, {RAW("x")}, {RAW("C\0\0\0\7OK\0")}};
     for (size_t i = 0; i < countof(cases); i++) {
-        b.tail = b.head + login;
+        buf_truncate(&b, login);
         buf_put(&b, cases[i].bytes, cases[i].len);
         w.fake.script = buf_span(&b);
         expect_failure("08006", "protocol violation by the server");
     }
-    b.tail = b.head + login;
+    buf_truncate(&b, login);
     put_message(&b, BE_ERROR, ERR("SFATAL\0C57P01\0Mterminating\0"));
     w.fake.script = buf_span(&b);
     expect_failure("57P03", "terminating");

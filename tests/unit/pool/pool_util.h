@@ -297,6 +297,7 @@ struct world {
     uint8_t *rbuf;
     int reports[EVIDENCE_CLOSED + 1];
     int nudges[QUOTA_WORKERS_MAX];
+    atomic_ullong defaults_changed_us;
     bool pools_gone;
 };
 
@@ -382,6 +383,7 @@ static void world_start_shared(struct world *w, struct quota *quota, size_t work
                                  .worker = worker,
                                  .rbuf = w->rbuf,
                                  .now_us = world_now_us,
+                                 .defaults_changed_us = &w->defaults_changed_us,
                                  .report = world_report,
                                  .nudge = world_nudge,
                                  .arg = w};

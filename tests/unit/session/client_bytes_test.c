@@ -227,7 +227,7 @@ static size_t take_at_random(struct fixture *f, struct span bytes) {
     if (dice(3) == 0) client_resume_input(&f->client);
     size_t put_back = dice(5) == 0 ? MIN_OF(buf_len(&f->input), dice(700)) : 0;
     if (put_back && n == 0) { // put back some of what was taken before
-        f->input.tail -= put_back;
+        buf_truncate(&f->input, buf_len(&f->input) - put_back);
         client_unread(&f->client, span_of(f->input.data + f->input.tail, put_back));
     }
     return n;

@@ -44,11 +44,12 @@ struct fixture {
 static struct fixture *fixture_of(void *owner) { return owner; }
 
 static inline void welcome(struct fixture *x) {
-    client_welcome(&x->client,
-                   span_of("server_version\0"
-                           "15.9\0TimeZone\0UTC\0",
-                           33),
-                   4711, 0x12345678);
+    struct buf parameters = buf_make(1000);
+    reply_parameters(&parameters, span_of("server_version\0"
+                                          "15.9\0TimeZone\0UTC\0",
+                                          33));
+    client_welcome(&x->client, buf_span(&parameters), 4711, 0x12345678);
+    buf_release(&parameters);
 }
 static inline void x_authenticated(void *owner, struct client *c, const struct scram_keys *keys) {
     (void)c;

@@ -62,8 +62,12 @@ static void sync_(struct side *s) { request_sync(&s->in); }
 
 // True when something had to change; `out` has what is to be sent all the same.
 static bool rewrite_at_most(struct side *s, size_t max_server) {
-    struct prep_rewrite r = {.client = &s->client, .server = &s->server, .statements = s->statements,
-                             .due = &s->due, .out = &s->out, .max_server = max_server};
+    struct prep_rewrite r = {.client = &s->client,
+                             .server = &s->server,
+                             .statements = s->statements,
+                             .due = &s->due,
+                             .out = &s->out,
+                             .max_server = max_server};
     buf_clear(&s->out);
     bool changed = prep_rewrite(&r, buf_span(&s->in));
     assert_int_equal(changed, buf_len(&s->out) > 0);
@@ -96,13 +100,13 @@ static const char *sent(struct side *s) {
     return text;
 }
 
-// What is due, in short: a letter of PBDECSQ each, upper case forwarded, lower case swallowed, `*` before invented.
+// What is due, in short: a letter of PBDECSQR each, upper case forwarded, lower case swallowed, `*` before invented.
 static const char *due(struct side *s) {
     static char text[256];
     size_t len = 0;
     for (uint32_t i = 0; i < s->due.count; i++) {
         const struct reply *r = pipeline_at(&s->due, i);
-        char letter = "QPBDECS"[r->kind];
+        char letter = "QPBDECSR"[r->kind];
         if (r->kind == REPLY_CLOSE) letter = 'C';
         if (r->action == REPLY_INVENT) text[len++] = '*';
         text[len++] = r->action == REPLY_SWALLOW ? (char)(letter + 32) : letter;
@@ -356,6 +360,111 @@ static void after_deallocate_all_names_are_new(void **state) {
     teardown(&s);
 }
 
+// What stands before DEALLOCATE ALL is gone for good, what is parsed behind it is not; the unnamed statement stays.
+static void deallocate_all_spares_what_comes_behind(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "SELECT 1");
+    parse(&s, "b", "SELECT 2");
+    parse(&s, "", "DEALLOCATE ALL");
+    rewrite(&s);
+    answered(&s);
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "b");
+    parse(&s, "c", "SELECT 3");
+    sync_(&s);
+    rewrite(&s);
+    prep_deallocated_all(&s.client, &s.server, &s.due);
+    assert_int_equal(prep_server_count(&s.server), 0);
+    assert_null(prep_client_find(&s.client, span_str("a")));
+    assert_non_null(prep_client_find(&s.client, span_str("c")));
+    assert_non_null(prep_client_find(&s.client, span_str("")));
+    pipeline_pop(&s.due); // Bind, and the Close fails
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("b")));
+    assert_null(prep_client_find(&s.client, span_str("c")));
+    answered(&s);
+    teardown(&s);
+}
+
+static void execute(struct side *s, const char *portal) {
+    size_t at = buf_msg_begin(&s->in, FE_EXECUTE);
+    buf_put_cstr(&s->in, portal);
+    buf_put_u32(&s->in, 0);
+    buf_msg_end(&s->in, at);
+}
+
+// Parse, Bind, Execute of a DEALLOCATE ALL, and a Parse of a name that the client has behind it.
+static void deallocate_all_then_parse(struct side *s, const char *executed) {
+    setup(s);
+    parse(s, "a", "SELECT 1");
+    rewrite(s);
+    answered(s);
+    struct statement *st =
+        statements_intern(s->statements, span_str("DEALLOCATE ALL"), span_of("\0\0", 2), (struct meaning){0});
+    st->verdict.facts = FACT_DEALLOCATE_ALL;
+    statement_unref(st);
+    parse(s, "", "DEALLOCATE ALL");
+    bind(s, "");
+    execute(s, executed);
+    parse(s, "a", "SELECT 2");
+    sync_(s);
+    rewrite(s);
+    assert_string_equal(due(s), "PBEPS");
+}
+
+static void a_stands_for(struct side *s, const char *sql) {
+    struct statement *a = prep_client_find(&s->client, span_str("a"));
+    assert_true(a && span_is(a->query, sql));
+}
+
+// Where one has run, no name is taken; where it has not, its batch has failed, and they are as they were.
+static void names_are_free_behind_deallocate_all(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct side s;
+        deallocate_all_then_parse(&s, "");
+        assert_non_null(strstr(sent(&s), "P(pgsteer_3_0:SELECT 2)"));
+        pipeline_pop(&s.due), pipeline_pop(&s.due);
+        if (fails)
+            assert_true(prep_fail(&s.client, &s.server, &s.due));
+        else
+            prep_deallocated_all(&s.client, &s.server, &s.due);
+        answered(&s);
+        a_stands_for(&s, fails ? "SELECT 1" : "SELECT 2");
+        teardown(&s);
+    }
+}
+
+static void another_portal_is_no_deallocate_all(void **state) {
+    (void)state;
+    struct side s;
+    deallocate_all_then_parse(&s, "other");
+    assert_non_null(strstr(sent(&s), "P(pgsteer_1_0:SELECT 2)")); // taken there, too
+    a_stands_for(&s, "SELECT 1");
+    teardown(&s);
+}
+
+// Two batches that fail one after the other: what the first never parsed is not what was there before the second.
+static void errors_undo_one_after_the_other(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    for (int i = 0; i < 2; i++) {
+        bind(&s, "missing");
+        parse(&s, "", i ? "SELECT 2" : "SELECT 1");
+        sync_(&s);
+        rewrite(&s);
+    }
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_true(span_is(prep_client_find(&s.client, span_str(""))->query, "SELECT 2"));
+    pipeline_pop(&s.due); // the Sync
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("")));
+    teardown(&s);
+}
+
 static void deallocate_of_a_parsed_name(void **state) {
     (void)state;
     struct side s;
@@ -371,8 +480,12 @@ static void deallocate_of_a_parsed_name(void **state) {
     parse(&s, "", "SELECT 2");
     bind(&s, "");
     sync_(&s);
-    struct prep_rewrite r = {.client = &s.client, .server = &s.server, .statements = s.statements, .due = &s.due,
-                             .out = &s.out, .deallocates = true};
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .deallocates = true};
     buf_clear(&s.out);
     if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
     assert_string_equal(sent(&s), "P(:SELECT 2) B() S");
@@ -415,10 +528,18 @@ static void deallocate_names_are_read_as_sql(void **state) {
     static const struct {
         const char *sql, *name;
     } cases[] = {
-        {"DEALLOCATE a", "a"},          {"deallocate prepare FooBar ;", "foobar"}, {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
-        {"DEALLOCATE PREPARE", "prepare"}, {"DEALLOCATE ALL", NULL},               {"DEALLOCATE \"all\"", "all"},
-        {"DEALLOCATE PREPARE ALL", NULL},  {"DEALLOCATE a; SELECT 1", NULL},       {"DEALLOCATE", NULL},
-        {"SELECT 1", NULL},                {"DEALLOCATE \"open", NULL},            {"DEALLOCATE a b", NULL},
+        {"DEALLOCATE a", "a"},
+        {"deallocate prepare FooBar ;", "foobar"},
+        {"DEALLOCATE \"Foo\"\"Bar\"", "Foo\"Bar"},
+        {"DEALLOCATE PREPARE", "prepare"},
+        {"DEALLOCATE ALL", NULL},
+        {"DEALLOCATE \"all\"", "all"},
+        {"DEALLOCATE PREPARE ALL", NULL},
+        {"DEALLOCATE a; SELECT 1", NULL},
+        {"DEALLOCATE", NULL},
+        {"SELECT 1", NULL},
+        {"DEALLOCATE \"open", NULL},
+        {"DEALLOCATE a b", NULL},
     };
     (void)state;
     for (size_t i = 0; i < countof(cases); i++) {
@@ -455,6 +576,167 @@ static void errors_speak_of_the_clients_name(void **state) {
     buf_release(&out);
 }
 
+// Nothing is read into it, whatever it looks like, and nothing but an error is due.
+static void a_malformed_message_goes_as_it_is(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .max_server = 10,
+                             .malformed = true};
+    parse(&s, "a", "SELECT 1");
+    target(&s, FE_CLOSE, 'X', "a");
+    if (!prep_rewrite(&r, buf_span(&s.in))) buf_put_span(&s.out, buf_span(&s.in));
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:SELECT 1) C");
+    assert_string_equal(due(&s), "PR");
+    assert_non_null(prep_client_find(&s.client, span_str("a")));
+    size_t len = buf_len(&s.out);
+    assert_memory_equal(s.out.data + len - 8, "C\0\0\0\7Xa", 8);
+    answered(&s);
+    teardown(&s);
+}
+
+// What was described once, under another schema.
+
+static struct prep_rewrite rewriter(struct side *s, uint64_t epoch) {
+    buf_clear(&s->out);
+    return (struct prep_rewrite){.client = &s->client,
+                                 .server = &s->server,
+                                 .statements = s->statements,
+                                 .due = &s->due,
+                                 .out = &s->out,
+                                 .meaning = {.epoch = epoch},
+                                 .max_server = 1000};
+}
+
+// The client has had `s` described when the schema was of the epoch 0; the server connection does not hold it.
+static struct statement *described(struct side *s) {
+    parse(s, "s", "select * from t");
+    sync_(s);
+    rewrite(s);
+    answered(s);
+    struct statement *st = prep_client_find(&s->client, span_str("s"));
+    st->shape = statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22));
+    prep_server_remove(&s->server, st);
+    return st;
+}
+
+static void a_shape_is_names_and_types(void **state) {
+    (void)state;
+    uint64_t one = statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22));
+    assert_int_not_equal(one, 0);
+    assert_int_not_equal(statement_shape(span_of("", 0)), 0);
+    // From another table, in another format: the same.
+    assert_int_equal(one, statement_shape(span_of("\0\1a\0\0\0\1\2\0\3\0\0\0\x17\0\4\xff\xff\xff\xff\0\1", 22)));
+    assert_int_not_equal(one, statement_shape(span_of("\0\1b\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22)));
+    assert_int_not_equal(one, statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x19\0\4\xff\xff\xff\xff\0\0", 22)));
+}
+
+static void old_statement_is_described_first(void **state) {
+    (void)state;
+    struct side s;
+    struct statement *st = described(setup(&s));
+    bind(&s, "s");
+    sync_(&s);
+    struct prep_rewrite same = rewriter(&s, 0), later = rewriter(&s, 1);
+    assert_null(prep_unproven(&same, buf_span(&s.in)));
+    assert_ptr_equal(prep_unproven(&later, buf_span(&s.in)), st);
+    prep_prove(&later, st);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:select * from t) D(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "pds");
+    assert_true(pipeline_at(&s.due, 1)->proof);
+    assert_int_equal(pipeline_at(&s.due, 1)->epoch, 1);
+    answered(&s);
+    assert_null(prep_unproven(&later, buf_span(&s.in))); // it is there now, and PostgreSQL watches over it
+    teardown(&s);
+}
+
+static void refusal_takes_it_off_the_server(void **state) {
+    (void)state;
+    struct side s;
+    struct statement *st = described(setup(&s));
+    prep_server_add(&s.server, st);
+    struct prep_rewrite r = rewriter(&s, 1);
+    prep_refuse(&r, st, true);
+    assert_string_equal(sent(&s), "C(pgsteer_1_0) B(pgsteer_0_0) S");
+    assert_string_equal(due(&s), "cBS");
+    assert_false(prep_server_has(&s.server, st));
+    teardown(&s);
+}
+
+static void who_describes_the_portal_needs_no_proof(void **state) {
+    (void)state;
+    struct side s;
+    described(setup(&s));
+    bind(&s, "s");
+    target(&s, FE_DESCRIBE, 'P', "");
+    sync_(&s);
+    struct prep_rewrite r = rewriter(&s, 1);
+    assert_null(prep_unproven(&r, buf_span(&s.in)));
+    // It is another statement that runs, since others were told of the first one.
+    assert_true(prep_rewrite(&r, buf_span(&s.in)));
+    assert_string_equal(sent(&s), "P(pgsteer_2_0:select * from t) B(pgsteer_2_0) D() S");
+    teardown(&s);
+}
+
+// By their own names.
+
+static void exposed_statements(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "mine", "select 1");
+    parse(&s, "twin", "select 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct statement *foreign =
+        statements_intern(s.statements, span_str("select 2"), span_of("\0\0", 2), (struct meaning){0});
+    prep_server_add(&s.server, foreign);
+    statement_unref(foreign);
+    struct prep_rewrite r = rewriter(&s, 0);
+    prep_expose(&r, true);
+    assert_string_equal(sent(&s), "C(pgsteer_1_0) C(pgsteer_2_0) S Q P(mine:select 1) S Q P(twin:select 1) S Q Q");
+    assert_string_equal(due(&s), "ccsqpsqpsqq");
+    answered(&s);
+    // A second look finds them there, but for the second name, which is not remembered with its statement.
+    r = rewriter(&s, 0);
+    prep_expose(&r, false);
+    assert_string_equal(sent(&s), "C(twin) S P(twin:select 1) S");
+    answered(&s);
+    // They go by these names now, and so does what is parsed from here on.
+    bind(&s, "mine");
+    parse(&s, "new", "select 3");
+    sync_(&s);
+    r = rewriter(&s, 0);
+    (void)!prep_rewrite(&r, buf_span(&s.in));
+    if (buf_len(&s.out)) assert_string_equal(sent(&s), "B(mine) P(new:select 3) S");
+    teardown(&s);
+}
+
+static void an_attempt_that_fails_is_undone(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "mine", "select 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct statement *st = prep_client_find(&s.client, span_str("mine"));
+    struct prep_rewrite r = rewriter(&s, 0);
+    prep_expose(&r, false);
+    assert_true(prep_server_has(&s.server, st));
+    while (!pipeline_head(&s.due)->attempt) pipeline_pop(&s.due);
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_false(prep_server_has(&s.server, st));
+    assert_ptr_equal(prep_client_find(&s.client, span_str("mine")), st);
+    teardown(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_follows_its_client),
@@ -466,12 +748,23 @@ int main(void) {
         cmocka_unit_test(a_taken_name_is_refused_by_the_server),
         cmocka_unit_test(an_error_takes_names_back),
         cmocka_unit_test(a_failed_parse_leaves_no_unnamed_one),
+        cmocka_unit_test(a_malformed_message_goes_as_it_is),
         cmocka_unit_test(the_oldest_makes_room),
         cmocka_unit_test(after_deallocate_all_names_are_new),
+        cmocka_unit_test(deallocate_all_spares_what_comes_behind),
+        cmocka_unit_test(names_are_free_behind_deallocate_all),
+        cmocka_unit_test(another_portal_is_no_deallocate_all),
+        cmocka_unit_test(errors_undo_one_after_the_other),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
         cmocka_unit_test(errors_speak_of_the_clients_name),
+        cmocka_unit_test(a_shape_is_names_and_types),
+        cmocka_unit_test(old_statement_is_described_first),
+        cmocka_unit_test(refusal_takes_it_off_the_server),
+        cmocka_unit_test(who_describes_the_portal_needs_no_proof),
+        cmocka_unit_test(exposed_statements),
+        cmocka_unit_test(an_attempt_that_fails_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,6 +279,33 @@ static void copy_data_ends_a_batch_without_sync(void **state) {
     teardown(&f);
 }
 
+// Only what is executed asks for data.
+static void a_copy_is_one_when_it_is_run(void **state) {
+    (void)state;
+    static const struct {
+        const char *bound, *also, *run;
+        bool copies;
+    } cases[] = {{"", NULL, "", true},   {"p", NULL, "p", true}, {"p", NULL, "q", false},
+                 {"p", "q", "q", false}, {"p", "q", "p", true},  {"p", "p", "p", false}};
+    struct fixture f;
+    setup(&f);
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct request r;
+        struct fault fault;
+        parse(&f, "", "COPY t FROM STDIN");
+        bind(&f, cases[i].bound, "", 0);
+        parse(&f, "", "SELECT 1");
+        if (cases[i].also) bind(&f, cases[i].also, "", 0);
+        execute(&f, cases[i].run);
+        request_sync(&f.in);
+        request_reset(&r);
+        assert_int_equal(request_scan(&r, &f.ctx, buf_span(&f.in), &fault), REQUEST_READY);
+        if (r.copies != cases[i].copies) fail_msg("case %zu", i);
+        buf_clear(&f.in);
+    }
+    teardown(&f);
+}
+
 static void bad(struct fixture *f, const char *sqlstate) {
     struct request r;
     struct fault fault;
@@ -288,19 +315,69 @@ static void bad(struct fixture *f, const char *sqlstate) {
     buf_clear(&f->in);
 }
 
+// Scanned up to the malformed message, which is the last of its unit and is not waited for: the server says what is
+// wrong with it.
+static void is_malformed(struct fixture *f, enum request_kind kind) {
+    struct request r;
+    struct fault fault;
+    size_t len = buf_len(&f->in);
+    request_sync(&f->in);
+    request_reset(&r);
+    assert_int_equal(request_scan(&r, &f->ctx, buf_span(&f->in), &fault), REQUEST_READY);
+    assert_int_equal(r.kind, kind);
+    assert_int_equal(r.len, len);
+    assert_true(r.malformed && r.stream && r.server_needed);
+    assert_false(r.synced || r.flushed || r.runs || r.unreadable);
+    buf_clear(&f->in);
+}
+
+static void malformed_messages_go_to_the_server(void **state) {
+    (void)state;
+    static const struct {
+        char type;
+        const char *body;
+        size_t len;
+    } cases[] = {
+        {FE_PARSE, "a\0SELECT 1\0\0\1", 13}, // one type announced, none there
+        {FE_PARSE, "", 0},
+        {FE_BIND, "a", 1},
+        {FE_BIND, "", 0},
+        {FE_DESCRIBE, "Xa", 3},
+        {FE_DESCRIBE, "S", 1},
+        {FE_CLOSE, "Xa", 3},
+        {FE_CLOSE, "Pa\0more", 7},
+        {FE_EXECUTE, "a", 2},
+        {FE_EXECUTE, "a\0\0\0\0\0more", 10},
+        {FE_FLUSH, "more", 4},
+    };
+    struct fixture f;
+    setup(&f);
+    for (size_t i = 0; i < countof(cases); i++) {
+        put(&f, cases[i].type, cases[i].body, cases[i].len);
+        is_malformed(&f, REQUEST_BATCH);
+        parse(&f, "", "SELECT 1");
+        put(&f, cases[i].type, cases[i].body, cases[i].len);
+        is_malformed(&f, REQUEST_BATCH);
+    }
+    put(&f, FE_QUERY, "no NUL", 6);
+    is_malformed(&f, REQUEST_QUERY);
+    put(&f, FE_QUERY, "", 0);
+    is_malformed(&f, REQUEST_QUERY);
+    // A Sync is one whatever is in it.
+    struct request r;
+    struct fault fault;
+    put(&f, FE_SYNC, "more", 4);
+    request_reset(&r);
+    assert_int_equal(request_scan(&r, &f.ctx, buf_span(&f.in), &fault), REQUEST_READY);
+    assert_true(r.synced && r.server_needed && !r.malformed);
+    teardown(&f);
+}
+
 static void wrong_messages_are_refused(void **state) {
     (void)state;
     struct fixture f;
     setup(&f);
-    put(&f, FE_QUERY, "no NUL", 6);
-    bad(&f, "08P01");
-    put(&f, FE_PARSE, "a\0SELECT 1\0\0\1", 13); // one type announced, none there
-    bad(&f, "08P01");
-    put(&f, FE_BIND, "a", 1);
-    bad(&f, "08P01");
-    put(&f, FE_DESCRIBE, "Xa", 3);
-    bad(&f, "08P01");
-    put(&f, FE_EXECUTE, "a", 2);
+    put(&f, FE_PASSWORD, "secret", 7);
     bad(&f, "08P01");
     buf_put(&f.in, "P\x7f\xff\xff\xff", 5);
     bad(&f, "08P01");
@@ -334,6 +411,8 @@ int main(void) {
         cmocka_unit_test(a_long_query_is_not_waited_for),
         cmocka_unit_test(copy_data_goes_as_it_comes),
         cmocka_unit_test(copy_data_ends_a_batch_without_sync),
+        cmocka_unit_test(a_copy_is_one_when_it_is_run),
+        cmocka_unit_test(malformed_messages_go_to_the_server),
         cmocka_unit_test(wrong_messages_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

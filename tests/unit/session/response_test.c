@@ -454,6 +454,32 @@ static void refused_settings_are_told(void **state) {
     }
 }
 
+// Seen in its answer, so that it counts whatever comes afterwards.
+static void deallocate_all_is_seen(void **state) {
+    (void)state;
+    EACH_STEP {
+        struct fault f;
+        BEGIN_STEP;
+        uint64_t next_id = 0;
+        struct statements *all = statements_new(&next_id, 2);
+        struct statement *st =
+            statements_intern(all, span_str("SELECT 1"), span_of("\0\0", 2), (struct meaning){.context = 0});
+        for (int i = 0; i < 2; i++) {
+            prep_client_set(&w.names, span_str("a"), st);
+            prep_server_add(&w.server.prepared, st);
+            due(REPLY_QUERY, REPLY_FORWARD);
+            say(BE_COMMAND_COMPLETE, i ? "DISCARD ALL" : "DEALLOCATE ALL", i ? 12 : 15);
+            say_error("22012", "division by zero");
+            ready('I');
+            assert_int_equal(play(&f), RESPONSE_OK);
+            assert_null(prep_client_find(&w.names, span_str("a")));
+            assert_int_equal(prep_server_count(&w.server.prepared), 0);
+        }
+        statement_unref(st);
+        statements_free(all);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_simple_answer_is_forwarded),
@@ -472,6 +498,7 @@ int main(void) {
         cmocka_unit_test(notifications_come_at_any_time),
         cmocka_unit_test(a_client_that_is_gone_stops_it),
         cmocka_unit_test(refused_settings_are_told),
+        cmocka_unit_test(deallocate_all_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

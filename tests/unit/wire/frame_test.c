@@ -16,9 +16,9 @@ struct expected {
     uint32_t least, most;
 };
 static const struct expected client_types[] = {
-    {'B', 12, 0x3ffffffe}, {'C', 6, 10000},      {'d', 4, 0x3ffffffe}, {'c', 4, 10000},       {'f', 5, 10000},
-    {'D', 6, 10000},       {'E', 9, 10000},      {'H', 4, 10000},      {'F', 14, 0x3ffffffe}, {'P', 8, 0x3ffffffe},
-    {'p', 4, 65535},       {'Q', 5, 0x3ffffffe}, {'S', 4, 10000},      {'X', 4, 10000},
+    {'B', 4, 0x3ffffffe}, {'C', 4, 10000},      {'d', 4, 0x3ffffffe}, {'c', 4, 10000},      {'f', 4, 10000},
+    {'D', 4, 10000},      {'E', 4, 10000},      {'H', 4, 10000},      {'F', 4, 0x3ffffffe}, {'P', 4, 0x3ffffffe},
+    {'p', 4, 65535},      {'Q', 4, 0x3ffffffe}, {'S', 4, 10000},      {'X', 4, 10000},
 };
 static const struct expected server_types[] = {
     {'R', 8, 2000},       {'K', 12, 12},        {'2', 4, 4},           {'3', 4, 4},          {'C', 5, 30000},

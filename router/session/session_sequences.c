@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: ISC
+//
+// router/session/session_sequences.c: currval and lastval.
+//
+// What they tell is known to one server connection only, nobody can list it, and nobody can put it on another one. So
+// it stays where it is: of users whose clients ask for it, a client that may have moved a sequence keeps its connection
+// (the pin `sequence`), until somebody else needs that one. A connection that such a client is given forgets first what
+// it knows of others. The answer then is this client's, or an error: when its connection was needed elsewhere, or when
+// nobody knew yet that the user's clients would ask.
+#include "base/mem.h"
+#include "router/session/pins.h"
+#include "router/session/session_parts.h"
+
+// How long a connection is kept whoever waits for one: what moved a sequence and the question for it follow each other.
+enum { LEASE_US = 50 * 1000 };
+#define SEQUENCES_OF_SEVERAL UINT64_MAX
+
+// Whose clients ask: a bit for each user of a database, of 64; that two may share one costs a connection kept, no more.
+uint64_t session_sequence_bit(const char *database, const char *user) {
+    uint64_t h = UINT64_C(0xcbf29ce484222325); // FNV-1a
+    for (const char *p = database; *p; p++) h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+    for (const char *p = user; *p; p++) h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+    return UINT64_C(1) << (h >> 58);
+}
+
+static bool user_asks(const struct session *s) {
+    return (atomic_load_explicit(s->env->sequence_users, memory_order_relaxed) & s->sequence_bit) != 0;
+}
+
+// Nobody else gets the connection: it is kept, or it is the one whose process id the client knows.
+static bool is_for_nobody_else(const struct session *s, const struct server *sv) {
+    return sv == s->held || sv->anchor == &s->ticket.anchor;
+}
+
+// What the connection knows is this session's, and all of it since it began to.
+static bool is_own(const struct session *s, const struct server *sv) {
+    return sv->sequence_user == s->client.id && is_for_nobody_else(s, sv);
+}
+
+bool session_forgets_sequences(const struct session *s, bool moves) {
+    const struct server *sv = s->server;
+    bool matters = moves || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
+    return matters && !s->on_replica && sv->sequence_user && !is_own(s, sv) && (s->session_mode || user_asks(s));
+}
+
+bool session_sequences_are_lost(struct session *s, bool moves) {
+    if (!(s->request.verdict.facts & FACT_SEQUENCE_STATE)) return false;
+    if (!user_asks(s)) atomic_fetch_or_explicit(s->env->sequence_users, s->sequence_bit, memory_order_relaxed);
+    const struct server *sv = s->server ? s->server : s->held ? s->held : s->ticket.anchor.server;
+    if (!sv && s->sequences_moved) session_leave_sequences(s); // its anchor was needed by others
+    bool mixed = sv && sv->sequence_user && sv->sequence_user != s->client.id;
+    // What finds a connection now finds one that forgets first.
+    if (!s->server || s->claimed) return !moves && (s->sequences_lost || (mixed && s->sequences_moved));
+    return mixed || (sv->sequence_user && s->sequences_lost);
+}
+
+void session_note_sequences(struct session *s, bool moves) {
+    struct server *sv = s->server;
+    bool asks = (s->request.verdict.facts & FACT_SEQUENCE_STATE) != 0;
+    if (s->on_replica || (!moves && !asks)) return;
+    s->sequences_asked = !moves;
+    if (moves) {
+        if (!sv->sequence_user) s->sequences_lost = false; // whatever it will tell is newer than what was lost
+        sv->sequence_user =
+            !sv->sequence_user || sv->sequence_user == s->client.id ? s->client.id : SEQUENCES_OF_SEVERAL;
+        s->sequences_moved = true;
+    }
+    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s) &&
+                sv->anchor != &s->ticket.anchor;
+    if (keep) session_set_pins(s, s->pins | PIN_BIT(SEQUENCE));
+}
+
+void session_leave_sequences(struct session *s) {
+    s->sequences_lost |= s->sequences_moved;
+    s->sequences_moved = false;
+}
+
+// Connections that are kept for nothing else.
+
+void session_lease(struct session *s) {
+    bool kept = !s->session_mode && s->held && s->held != s->server && s->pins == PINS_SOFT;
+    if (kept == ilink_in_list(&s->lease_link)) return;
+    if (!kept) {
+        ilist_remove(&s->env->leases, &s->lease_link);
+        return;
+    }
+    s->leased_us = s->env->server.now_us(s->env->server.arg);
+    ilist_push_back(&s->env->leases, &s->lease_link);
+}
+
+void session_end_lease(struct session *s) {
+    struct server *sv = s->held;
+    session_let_held_go(s);
+    pool_put(sv);
+}
+
+// The oldest lease in `p` that may be ended, or in any pool where somebody waits; NULL = none.
+static struct session *find_ripe(struct session_env *env, const struct pool *p) {
+    uint64_t now_us = env->server.now_us(env->server.arg);
+    ILIST_EACH(&env->leases, n) {
+        struct session *s = container_of(n, struct session, lease_link);
+        bool ripe = s->sequences_asked || now_us - s->leased_us >= LEASE_US;
+        if (ripe && (p ? s->held->pool == p : pool_is_wanted(s->held->pool))) return s;
+    }
+    return NULL;
+}
+
+void sessions_yield_lease(struct session_env *env, const struct pool *p) {
+    struct session *s = find_ripe(env, p);
+    if (s) session_end_lease(s);
+}
+
+void sessions_yield_leases(struct session_env *env) {
+    for (struct session *s; (s = find_ripe(env, NULL));) session_end_lease(s);
+}
