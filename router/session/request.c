@@ -2,6 +2,8 @@
 // router/session/request.c: see router/session/request.h.
 #include "router/session/request.h"
 
+#include <xxhash.h>
+
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 
@@ -75,11 +77,7 @@ static bool scan_use(struct request *r, const struct request_context *ctx, struc
 }
 
 // Never 0. Two portals of one hash only mean that a batch which does no COPY may be taken for one that does.
-static uint32_t portal_hash(struct span name) {
-    uint32_t hash = 2166136261u; // FNV-1a
-    for (size_t i = 0; i < name.len; i++) hash = (hash ^ name.ptr[i]) * 16777619u;
-    return hash | 1;
-}
+static uint32_t portal_hash(struct span name) { return (uint32_t)XXH3_64bits(name.ptr, name.len) | 1; }
 
 static void note_bind(struct request *r, const struct request_context *ctx, const struct msg_bind *m) {
     bool copies = scan_use(r, ctx, m->statement);

@@ -7,6 +7,8 @@
 // (the pin `sequence`), until somebody else needs that one. A connection that such a client is given forgets first what
 // it knows of others. The answer then is this client's, or an error: when its connection was needed elsewhere, or when
 // nobody knew yet that the user's clients would ask.
+#include <xxhash.h>
+
 #include "base/mem.h"
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
@@ -17,10 +19,8 @@ enum { LEASE_US = 50 * 1000 };
 
 // Whose clients ask: a bit for each user of a database, of 64; that two may share one costs a connection kept, no more.
 uint64_t session_sequence_bit(const char *database, const char *user) {
-    uint64_t h = UINT64_C(0xcbf29ce484222325); // FNV-1a
-    for (const char *p = database; *p; p++) h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-    for (const char *p = user; *p; p++) h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-    return UINT64_C(1) << (h >> 58);
+    uint64_t hash = XXH3_64bits_withSeed(user, strlen(user), XXH3_64bits(database, strlen(database)));
+    return UINT64_C(1) << (hash >> 58);
 }
 
 static bool user_asks(const struct session *s) {

@@ -94,13 +94,6 @@ static void new_credentials_are_for_all_pools(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
-static int prepare(void **state) {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_ERROR);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(names_of_any_length),
@@ -108,5 +101,5 @@ int main(void) {
         TEST(a_pool_comes_again),
         TEST(new_credentials_are_for_all_pools),
     };
-    return cmocka_run_group_tests(tests, prepare, NULL);
+    return cmocka_run_group_tests(tests, worlds_begin, NULL);
 }

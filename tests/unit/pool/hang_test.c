@@ -110,18 +110,11 @@ static void who_waits_for_a_server_that_may_answer_waits_on(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
-static int prepare(void **state) {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_ERROR);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(who_waits_for_a_replica_that_hangs_is_told),
         TEST(who_waits_for_a_primary_with_a_successor_is_told),
         TEST(who_waits_for_a_server_that_may_answer_waits_on),
     };
-    return cmocka_run_group_tests(tests, prepare, NULL);
+    return cmocka_run_group_tests(tests, worlds_begin, NULL);
 }

@@ -777,13 +777,6 @@ static void what_was_given_up_in_vain_goes_back(void **state) {
     second_stop();
 }
 
-static int prepare(void **state) {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_ERROR);
-    return 0;
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
@@ -820,5 +813,5 @@ int main(void) {
         TEST(the_only_connection_is_shared_in_time),
         TEST(what_was_given_up_in_vain_goes_back),
     };
-    return cmocka_run_group_tests(tests, prepare, NULL);
+    return cmocka_run_group_tests(tests, worlds_begin, NULL);
 }

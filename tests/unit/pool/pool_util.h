@@ -390,6 +390,14 @@ static void world_start_shared(struct world *w, struct quota *quota, size_t work
     w->pools = pools_new(&w->env, w->quota);
     pools_set_topology(w->pools, w->topology);
 }
+// For a group of tests: what is refused is not worth a line, and a peer that is gone no signal.
+static inline int worlds_begin(void **state) {
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    log_set_level(LOG_LEVEL_ERROR);
+    return 0;
+}
+
 static inline void world_start(struct world *w, size_t workers) { world_start_shared(w, quota_new(workers), 0); }
 
 static void world_stop_shared(struct world *w) {

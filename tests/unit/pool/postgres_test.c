@@ -459,13 +459,6 @@ static void two_workers_share_a_budget(void **state) {
     quota_free(quota);
 }
 
-static int prepare(void **state) {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_ERROR);
-    return 0;
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
@@ -481,5 +474,5 @@ int main(void) {
         TEST(a_new_connection_takes_the_place_of_an_old_one),
         TEST(two_workers_share_a_budget),
     };
-    return cmocka_run_group_tests(tests, prepare, NULL);
+    return cmocka_run_group_tests(tests, worlds_begin, NULL);
 }
