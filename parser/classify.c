@@ -42,14 +42,18 @@ static const struct rule rules[TREE_TYPES] = {
     [TREE_COPY_SERVER] = RULE(WRITE, COPY_SERVER, FACTS, 0),
     [TREE_CALL] = RULE(WRITE, CALL, FACTS, FACT_CALL),
     [TREE_BEGIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_BEGIN),
-    [TREE_BEGIN_READ_ONLY] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_BEGIN | FACT_BEGIN_READ_ONLY),
-    [TREE_END] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END),
-    [TREE_END_CHAIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END | FACT_BEGIN),
+    [TREE_START] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_BEGIN),
+    [TREE_COMMIT] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END),
+    [TREE_ROLLBACK] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END),
+    [TREE_COMMIT_CHAIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END | FACT_BEGIN),
+    [TREE_ROLLBACK_CHAIN] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_END | FACT_BEGIN),
     [TREE_SAVEPOINT] = RULE(TRANSACTION, TRANSACTION, TEMP, FACT_SAVEPOINT),
     [TREE_PREPARE_TRANSACTION] = RULE(WRITE, TRANSACTION, TEMP, FACT_END),
     [TREE_FINISH_PREPARED] = RULE(WRITE, TRANSACTION, TEMP, 0),
     [TREE_SET] = RULE(SESSION, SET, TEMP, FACT_SET),
     [TREE_SET_LOCAL] = RULE(SESSION, SET, TEMP, FACT_SET_LOCAL),
+    [TREE_SET_TRANSACTION] = RULE(SESSION, SET, TEMP, FACT_SET_LOCAL),
+    [TREE_SET_SNAPSHOT] = RULE(SESSION, SET, TEMP, FACT_SET_LOCAL),
     [TREE_RESET] = RULE(SESSION, SET, TEMP, FACT_RESET),
     [TREE_RESET_ALL] = RULE(SESSION, SET, TEMP, FACT_RESET_ALL),
     [TREE_SHOW] = RULE(SESSION, SHOW, TEMP, FACT_SHOW),
@@ -72,6 +76,37 @@ static const struct rule rules[TREE_TYPES] = {
     [TREE_UTILITY] = RULE(WRITE, UTILITY, TEMP, 0),
 };
 
+// What is not the same in a READ ONLY transaction on a replica: PostgreSQL's ClassifyUtilityCommandAsReadOnly allows it
+// in such a transaction but not during recovery, or it may do anything, or it leaves something in the session. What
+// no READ ONLY transaction may do is refused on a replica in the same words.
+static const bool apart[TREE_TYPES] = {
+    [TREE_OTHER] = true,
+    [TREE_COPY_SERVER] = true,
+    [TREE_CALL] = true,
+    [TREE_PREPARE_TRANSACTION] = true,
+    [TREE_FINISH_PREPARED] = true,
+    [TREE_SET_SNAPSHOT] = true,
+    [TREE_DISCARD] = true,
+    [TREE_DISCARD_ALL] = true,
+    [TREE_PREPARE] = true,
+    [TREE_EXECUTE] = true,
+    [TREE_DECLARE_HOLD] = true,
+    [TREE_LISTEN] = true,
+    [TREE_NOTIFY] = true,
+    [TREE_LOAD] = true,
+    [TREE_UTILITY] = true,
+};
+
+static const uint8_t controls[TREE_TYPES] = {
+    [TREE_BEGIN] = CONTROL_BEGIN,
+    [TREE_START] = CONTROL_START,
+    [TREE_SET_TRANSACTION] = CONTROL_MODES,
+    [TREE_COMMIT] = CONTROL_COMMIT,
+    [TREE_COMMIT_CHAIN] = CONTROL_COMMIT,
+    [TREE_ROLLBACK] = CONTROL_ROLLBACK,
+    [TREE_ROLLBACK_CHAIN] = CONTROL_ROLLBACK,
+};
+
 struct judge {
     const struct catalog *catalog;
     struct verdict verdict;
@@ -84,7 +119,18 @@ static struct verdict verdict_of(enum verdict_kind kind, enum verdict_reason rea
 
 // Of a text that was not looked into.
 static struct verdict unread(enum verdict_reason reason) {
-    return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true};
+    // What the grammar does not know is an error on any server, most likely.
+    bool is_apart = reason != VERDICT_REASON_SYNTAX;
+    return (struct verdict){
+        .kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true, .apart = is_apart, .timed = true};
+}
+
+// What is found inside a statement and only the primary has. What changes data or locks rows is refused by either.
+static bool is_apart_inside(enum verdict_reason reason, uint32_t facts) {
+    const uint32_t carried = FACT_SET | FACT_SET_LOCAL | FACT_SHOW | FACT_CURSOR;
+    if (reason == VERDICT_REASON_SESSION_FUNCTION) return !(facts & carried);
+    return reason != VERDICT_REASON_ROW_LOCK && reason != VERDICT_REASON_SELECT_INTO &&
+           reason != VERDICT_REASON_MODIFYING_CTE;
 }
 
 // `certain` is false for what a hint may overrule.
@@ -95,6 +141,7 @@ static void found(struct judge *j, enum verdict_kind kind, enum verdict_reason r
     case SCOPE_ALL:
         j->verdict = verdict_join(j->verdict, verdict_of(kind, reason, facts));
         j->verdict.certain |= certain;
+        j->verdict.apart |= is_apart_inside(reason, facts);
         break;
     }
 }
@@ -121,13 +168,28 @@ static enum catalog_volatility users_function(const struct judge *j, const struc
     return j->catalog ? catalog_function(j->catalog, e->schema, e->name, e->n_args) : CATALOG_UNKNOWN;
 }
 
+// Of a function that a READ ONLY transaction is refused in the same words everywhere.
+static bool is_sequence_write(const struct tree_event *e) {
+    return span_is(e->name, "nextval") || span_is(e->name, "setval");
+}
+
+static bool tells_time(const struct tree_event *e) {
+    return span_is(e->name, "now") || span_is(e->name, "transaction_timestamp") ||
+           (span_is(e->name, "age") && e->n_args == 1);
+}
+
 static void saw_call(struct judge *j, const struct tree_event *e) {
     struct builtin b = builtin_function(e->schema, e->name);
+    struct span setting;
+    bool before = j->verdict.apart;
     if (b.facts & FACT_SET) {
         if (tree_arg_is_true(e, 2, "is_local")) b.facts = FACT_SET_LOCAL;
         if (tree_args_name_temp(e)) b.facts |= FACT_TEMP; // a search_path that makes new tables temporary
+        before |= tree_arg_text(e, 0, "setting_name", &setting) && tree_setting_is_of_transaction(setting);
     }
     found_builtin(j, b);
+    if (b.facts & (FACT_SET | FACT_SET_LOCAL) || is_sequence_write(e)) j->verdict.apart = before;
+    j->verdict.timed |= b.class == BUILTIN_UNKNOWN || tells_time(e);
     // One of pg_temp has been seen as such, and PostgreSQL finds it only by that schema.
     if (builtin_schema_is_temp(e->schema)) return;
     enum catalog_volatility users = users_function(j, e);
@@ -184,8 +246,15 @@ static void on_event(void *arg, const struct tree_event *e) {
     case TREE_SAW_ROW_LOCK: found(j, VERDICT_WRITE, VERDICT_REASON_ROW_LOCK, 0, true); break;
     case TREE_SAW_INTO: found(j, VERDICT_WRITE, VERDICT_REASON_SELECT_INTO, FACT_DDL, true); break;
     case TREE_SAW_EXECUTE: found(j, VERDICT_WRITE, VERDICT_REASON_PREPARED, FACT_EXECUTE, true); break;
+    case TREE_SAW_TIME: j->verdict.timed = true; break;
     case TREE_SAW_TEMP: found(j, VERDICT_WRITE, VERDICT_REASON_TEMP, FACT_TEMP, true); break;
     }
+}
+
+static bool is_apart(const struct tree_statement *s) {
+    bool explains = s->type == TREE_EXPLAIN && s->inner != TREE_SELECT && s->inner != TREE_CHANGE;
+    bool on_primary = s->modes.access == TX_ACCESS_READ_WRITE || s->modes.isolation == TX_ISOLATION_SERIALIZABLE;
+    return apart[s->type] || s->of_server || on_primary || explains;
 }
 
 static struct rule statement_rule(const struct tree_statement *s) {
@@ -206,6 +275,9 @@ static struct verdict statement_verdict(const struct tree *t, size_t at, const s
         .scope = rule.scope,
     };
     j.verdict.certain = rule.kind != VERDICT_READ;
+    j.verdict.apart = is_apart(&s);
+    j.verdict.control = controls[s.type];
+    j.verdict.modes = s.modes;
     if (s.names_temp) j.verdict.facts |= FACT_TEMP;
     if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP);
     if (!s.executes) j.verdict.facts &= FACT_TEMP;
@@ -215,10 +287,16 @@ static struct verdict statement_verdict(const struct tree *t, size_t at, const s
 
 static struct verdict with_hint(struct verdict v, unsigned hints) {
     if (hints & LEX_HINT_PRIMARY) {
-        if (v.kind == VERDICT_READ) v = verdict_of(VERDICT_WRITE, VERDICT_REASON_HINT_PRIMARY, v.facts);
+        if (v.kind == VERDICT_READ) {
+            v.kind = VERDICT_WRITE;
+            v.reason = VERDICT_REASON_HINT_PRIMARY;
+        }
         v.certain = true;
+        if (v.facts & FACT_BEGIN) v.apart = true; // the transaction is meant
     } else if ((hints & LEX_HINT_REPLICA) && !v.certain) {
-        return verdict_of(VERDICT_READ, VERDICT_REASON_HINT_REPLICA, v.facts);
+        v.kind = VERDICT_READ;
+        v.reason = VERDICT_REASON_HINT_REPLICA;
+        v.apart = false;
     }
     return v;
 }

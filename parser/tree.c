@@ -261,6 +261,11 @@ static void on_execute(const struct walker *w, struct packed node) {
     report(w, (struct tree_event){.type = TREE_SAW_EXECUTE});
 }
 
+static void on_value_function(const struct walker *w, struct packed m) {
+    if (packed_number(m, PACKED_FIELD(SQLValueFunction, op)) < PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_ROLE)
+        report(w, (struct tree_event){.type = TREE_SAW_TIME});
+}
+
 static const struct {
     const ProtobufCMessageDescriptor *of;
     void (*handle)(const struct walker *w, struct packed m);
@@ -280,6 +285,7 @@ static const struct {
     {&pg_query__locking_clause__descriptor, on_lock},
     {&pg_query__into_clause__descriptor, on_into},
     {&pg_query__execute_stmt__descriptor, on_execute},
+    {&pg_query__sqlvalue_function__descriptor, on_value_function},
 };
 
 // The walk

@@ -10,6 +10,7 @@
 #define PGSTEER_PARSER_TREE_H
 
 #include "base/span.h"
+#include "parser/tx_modes.h"
 
 // What a statement is. Types that differ only by an option are told apart here.
 enum tree_type {
@@ -25,14 +26,18 @@ enum tree_type {
     TREE_COPY_SERVER, // COPY with a file or program of the server
     TREE_CALL,        // CALL, DO
     TREE_BEGIN,
-    TREE_BEGIN_READ_ONLY,
-    TREE_END,       // COMMIT, ROLLBACK
-    TREE_END_CHAIN, // ... AND CHAIN
+    TREE_START, // START TRANSACTION
+    TREE_COMMIT,
+    TREE_ROLLBACK,
+    TREE_COMMIT_CHAIN, // ... AND CHAIN
+    TREE_ROLLBACK_CHAIN,
     TREE_SAVEPOINT, // SAVEPOINT, RELEASE, ROLLBACK TO
     TREE_PREPARE_TRANSACTION,
     TREE_FINISH_PREPARED, // COMMIT PREPARED, ROLLBACK PREPARED
     TREE_SET,
-    TREE_SET_LOCAL, // also SET TRANSACTION and SET CONSTRAINTS
+    TREE_SET_LOCAL,       // also SET CONSTRAINTS
+    TREE_SET_TRANSACTION, // its modes
+    TREE_SET_SNAPSHOT,    // SET TRANSACTION SNAPSHOT
     TREE_RESET,
     TREE_RESET_ALL,
     TREE_SHOW,
@@ -61,6 +66,9 @@ struct tree_statement {
     enum tree_type inner; // of the statement that EXPLAIN, COPY, PREPARE, DECLARE or CREATE AS holds; else TREE_OTHER
     bool executes;        // false for EXPLAIN without ANALYZE
     bool names_temp;      // SET with a value that names pg_temp
+    bool of_server; // SHOW of what differs between servers; LOCK that is more than a SELECT takes; SET of what the
+                    // transaction is
+    struct tx_modes modes; // of BEGIN, START, SET TRANSACTION
 };
 
 enum tree_event_type {
@@ -74,6 +82,7 @@ enum tree_event_type {
     TREE_SAW_INTO,
     TREE_SAW_EXECUTE, // EXECUTE in CREATE AS or EXPLAIN
     TREE_SAW_TEMP,    // something of pg_temp, or made TEMPORARY
+    TREE_SAW_TIME,    // CURRENT_TIMESTAMP and its like
 };
 
 struct tree_event {
@@ -107,6 +116,9 @@ enum tree_status tree_walk(const struct tree *t, size_t at, void (*visit)(void *
 // TRANSACTION and SET CONSTRAINTS. True when they may
 // be given their defaults.
 bool tree_set_names(const struct tree *t, size_t at, void (*visit)(void *arg, struct span name, bool local), void *arg);
+
+// Whether the parameter is one that a transaction has: transaction_isolation and its like.
+bool tree_setting_is_of_transaction(struct span name);
 
 // Of a TREE_SAW_CALL: the argument number `at` (from 0), or the one given as `name => ...`, when it is a string
 // constant; good while the tree is. False when it is anything else.

@@ -5,6 +5,8 @@
 // Most statements are their node: a table. The others depend on an option and have a function.
 #include "parser/tree_type.h"
 
+#include <strings.h>
+
 #define NODE(name) PG_QUERY__NODE__NODE_##name
 
 // What is in neither this table nor tree_type() is TREE_OTHER.
@@ -19,7 +21,6 @@ static const uint8_t plain_types[] = {
     [NODE(CALL_STMT)] = TREE_CALL,
     [NODE(DO_STMT)] = TREE_CALL,
     [NODE(CONSTRAINTS_SET_STMT)] = TREE_SET_LOCAL,
-    [NODE(VARIABLE_SHOW_STMT)] = TREE_SHOW,
     [NODE(EXECUTE_STMT)] = TREE_EXECUTE,
     [NODE(FETCH_STMT)] = TREE_CURSOR,
     [NODE(CLOSE_PORTAL_STMT)] = TREE_CLOSE,
@@ -27,7 +28,6 @@ static const uint8_t plain_types[] = {
     [NODE(UNLISTEN_STMT)] = TREE_UNLISTEN,
     [NODE(NOTIFY_STMT)] = TREE_NOTIFY,
     [NODE(LOAD_STMT)] = TREE_LOAD,
-    [NODE(LOCK_STMT)] = TREE_LOCK,
     [NODE(VACUUM_STMT)] = TREE_UTILITY,
     [NODE(CLUSTER_STMT)] = TREE_UTILITY,
     [NODE(REINDEX_STMT)] = TREE_UTILITY,
@@ -139,27 +139,39 @@ static bool is_string(struct packed node, const char *text) {
     return packed_const_text(node, &s) && span_is(s, text);
 }
 
-// READ ONLY, as the last word on it, without SERIALIZABLE.
-static bool reads_only(struct packed s) {
-    bool read_only = false, serializable = false;
+static enum tx_isolation isolation_of(struct packed value) {
+    static const char *const names[] = {"read uncommitted", "read committed", "repeatable read", "serializable"};
+    for (size_t i = 0; i < countof(names); i++)
+        if (is_string(value, names[i])) return (enum tx_isolation)(TX_ISOLATION_READ_UNCOMMITTED + i);
+    return TX_ISOLATION_NONE;
+}
+
+// Of a mode that is given twice the last word counts.
+static struct tx_modes modes_of(struct packed s, size_t field) {
+    struct tx_modes m = {0};
     struct span name;
     struct packed value;
-    while (next_option(&s, PACKED_FIELD(TransactionStmt, options), &name, &value)) {
-        if (span_is(name, "transaction_read_only"))
-            read_only = is_number(value);
-        else if (span_is(name, "transaction_isolation"))
-            serializable = is_string(value, "serializable");
+    while (next_option(&s, field, &name, &value)) {
+        if (span_is(name, "transaction_isolation"))
+            m.isolation = isolation_of(value);
+        else if (span_is(name, "transaction_read_only"))
+            m.access = is_number(value) ? TX_ACCESS_READ_ONLY : TX_ACCESS_READ_WRITE;
+        else if (span_is(name, "transaction_deferrable"))
+            m.deferrable = is_number(value) ? TX_DEFERRABLE_ON : TX_DEFERRABLE_OFF;
     }
-    return read_only && !serializable;
+    return m;
+}
+
+static enum tree_type end_type(struct packed s, enum tree_type plain, enum tree_type chain) {
+    return packed_number(s, PACKED_FIELD(TransactionStmt, chain)) ? chain : plain;
 }
 
 static enum tree_type transaction_type(struct packed s) {
     switch ((PgQuery__TransactionStmtKind)packed_number(s, PACKED_FIELD(TransactionStmt, kind))) {
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return reads_only(s) ? TREE_BEGIN_READ_ONLY : TREE_BEGIN;
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK:
-        return packed_number(s, PACKED_FIELD(TransactionStmt, chain)) ? TREE_END_CHAIN : TREE_END;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN: return TREE_BEGIN;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return TREE_START;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT: return end_type(s, TREE_COMMIT, TREE_COMMIT_CHAIN);
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return end_type(s, TREE_ROLLBACK, TREE_ROLLBACK_CHAIN);
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO: return TREE_SAVEPOINT;
@@ -177,7 +189,13 @@ bool tree_const_names_temp(struct packed node) {
     return packed_const_text(node, &s) && memmem(s.ptr, s.len, "pg_temp", strlen("pg_temp"));
 }
 
+bool tree_setting_is_of_transaction(struct span name) {
+    static const char prefix[] = "transaction_";
+    return name.len >= strlen(prefix) && strncasecmp((const char *)name.ptr, prefix, strlen(prefix)) == 0;
+}
+
 static struct tree_statement set_type(struct packed s) {
+    struct span name = packed_text(s, PACKED_FIELD(VariableSetStmt, name));
     struct tree_statement t = {.type = TREE_SET, .executes = true};
     int64_t kind = packed_number(s, PACKED_FIELD(VariableSetStmt, kind));
     struct packed values = s;
@@ -190,9 +208,12 @@ static struct tree_statement set_type(struct packed s) {
         t.type = TREE_RESET_ALL;
     else if (packed_number(s, PACKED_FIELD(VariableSetStmt, is_local)))
         t.type = TREE_SET_LOCAL;
-    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI &&
-             !span_is(packed_text(s, PACKED_FIELD(VariableSetStmt, name)), "SESSION CHARACTERISTICS"))
-        t.type = TREE_SET_LOCAL; // SET TRANSACTION, SET TRANSACTION SNAPSHOT
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && span_is(name, "TRANSACTION"))
+        t.type = TREE_SET_TRANSACTION;
+    else if (kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI && !span_is(name, "SESSION CHARACTERISTICS"))
+        t.type = TREE_SET_SNAPSHOT;
+    if (t.type == TREE_SET_TRANSACTION) t.modes = modes_of(s, PACKED_FIELD(VariableSetStmt, args));
+    t.of_server = tree_setting_is_of_transaction(name);
     return t;
 }
 
@@ -240,6 +261,13 @@ static bool explain_executes(struct packed s) {
     return false;
 }
 
+static bool shows_server(struct span name) {
+    static const char *const names[] = {"in_hot_standby", "all"};
+    for (size_t i = 0; i < countof(names); i++)
+        if (name.len == strlen(names[i]) && strncasecmp((const char *)name.ptr, names[i], name.len) == 0) return true;
+    return false;
+}
+
 static struct tree_statement holding(enum tree_type type, struct packed s, size_t field) {
     return (struct tree_statement){.type = type, .inner = tree_type(packed_sub(s, field)).type, .executes = true};
 }
@@ -258,7 +286,18 @@ struct tree_statement tree_type(struct packed node) {
     case NODE(PREPARE_STMT): t = holding(TREE_PREPARE, s, PACKED_FIELD(PrepareStmt, query)); break;
     case NODE(DECLARE_CURSOR_STMT): t = holding(declare_type(s), s, PACKED_FIELD(DeclareCursorStmt, query)); break;
     case NODE(VARIABLE_SET_STMT): t = set_type(s); break;
-    case NODE(TRANSACTION_STMT): t.type = transaction_type(s); break;
+    case NODE(TRANSACTION_STMT):
+        t.type = transaction_type(s);
+        t.modes = modes_of(s, PACKED_FIELD(TransactionStmt, options));
+        break;
+    case NODE(VARIABLE_SHOW_STMT):
+        t.type = TREE_SHOW;
+        t.of_server = shows_server(packed_text(s, PACKED_FIELD(VariableShowStmt, name)));
+        break;
+    case NODE(LOCK_STMT):
+        t.type = TREE_LOCK;
+        t.of_server = packed_number(s, PACKED_FIELD(LockStmt, mode)) != 1; // AccessShareLock, as any SELECT takes it
+        break;
     case NODE(DISCARD_STMT):
         t.type = packed_number(s, PACKED_FIELD(DiscardStmt, target)) == PG_QUERY__DISCARD_MODE__DISCARD_ALL
                      ? TREE_DISCARD_ALL

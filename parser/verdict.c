@@ -25,7 +25,6 @@ static const struct {
     const char *name;
 } fact_names[] = {
     {FACT_BEGIN, "begin"},
-    {FACT_BEGIN_READ_ONLY, "begin_read_only"},
     {FACT_END, "end"},
     {FACT_SAVEPOINT, "savepoint"},
     {FACT_SET, "set"},

@@ -9,7 +9,7 @@
 #ifndef PGSTEER_PARSER_VERDICT_H
 #define PGSTEER_PARSER_VERDICT_H
 
-#include "base/base.h"
+#include "parser/tx_modes.h"
 
 // In order of strictness; that of several statements is the largest.
 enum verdict_kind {
@@ -70,45 +70,58 @@ enum verdict_reason {
 
 // Facts, independent of each other and of the kind.
 enum verdict_fact {
-    FACT_BEGIN = 1u << 0,           // BEGIN or START TRANSACTION
-    FACT_BEGIN_READ_ONLY = 1u << 1, // ... READ ONLY, unless SERIALIZABLE, which a replica refuses
-    FACT_END = 1u << 2,             // COMMIT, ROLLBACK, PREPARE TRANSACTION; with FACT_BEGIN: ... AND CHAIN
-    FACT_SAVEPOINT = 1u << 3,       // SAVEPOINT, RELEASE, ROLLBACK TO
-    FACT_SET = 1u << 4,         // SET of every form that outlasts the transaction, set_config(..., false or unknown)
-    FACT_SET_LOCAL = 1u << 5,   // SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, set_config(..., true)
-    FACT_RESET = 1u << 6,       // RESET name
-    FACT_RESET_ALL = 1u << 7,   // RESET ALL
-    FACT_DISCARD_ALL = 1u << 8, // DISCARD ALL
-    FACT_DISCARD = 1u << 9,     // DISCARD PLANS, SEQUENCES, TEMP
-    FACT_TEMP = 1u << 10,       // makes or names a temporary object, or anything of pg_temp
-    FACT_LISTEN = 1u << 11,
-    FACT_UNLISTEN = 1u << 12,
-    FACT_LEAVES_STATE = 1u << 13,    // calls a function that leaves in its session what nobody can ask for
-    FACT_HOLD_CURSOR = 1u << 14,     // DECLARE ... WITH HOLD
-    FACT_CURSOR = 1u << 15,          // DECLARE, FETCH, MOVE
-    FACT_ADVISORY_LOCK = 1u << 16,   // takes a session-level advisory lock
-    FACT_ADVISORY_UNLOCK = 1u << 17, // releases one, or all
-    FACT_PREPARE = 1u << 18,         // SQL PREPARE
-    FACT_EXECUTE = 1u << 19,         // SQL EXECUTE
-    FACT_DEALLOCATE = 1u << 20,      // DEALLOCATE name
-    FACT_DEALLOCATE_ALL = 1u << 21,  // DEALLOCATE ALL
-    FACT_LOAD = 1u << 22,
-    FACT_COPY_IN = 1u << 23, // COPY ... FROM STDIN: the client will send CopyData
-    FACT_COPY_OUT = 1u << 24,
-    FACT_DDL = 1u << 25,
-    FACT_MULTI = 1u << 26,          // more than one statement
-    FACT_SEQUENCE_STATE = 1u << 27, // currval, lastval: wants the session's own connection
-    FACT_CALL = 1u << 28,           // CALL or DO: may control transactions itself
-    FACT_SHOW = 1u << 29,           // SHOW, current_setting: reads session settings
-    FACT_CLOSE = 1u << 30,          // CLOSE of a cursor, or of all
-    FACT_DEFAULTS = 1u << 31,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
+    FACT_BEGIN = 1u << 0,       // BEGIN or START TRANSACTION
+    FACT_END = 1u << 1,         // COMMIT, ROLLBACK, PREPARE TRANSACTION; with FACT_BEGIN: ... AND CHAIN
+    FACT_SAVEPOINT = 1u << 2,   // SAVEPOINT, RELEASE, ROLLBACK TO
+    FACT_SET = 1u << 3,         // SET of every form that outlasts the transaction, set_config(..., false or unknown)
+    FACT_SET_LOCAL = 1u << 4,   // SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, set_config(..., true)
+    FACT_RESET = 1u << 5,       // RESET name
+    FACT_RESET_ALL = 1u << 6,   // RESET ALL
+    FACT_DISCARD_ALL = 1u << 7, // DISCARD ALL
+    FACT_DISCARD = 1u << 8,     // DISCARD PLANS, SEQUENCES, TEMP
+    FACT_TEMP = 1u << 9,        // makes or names a temporary object, or anything of pg_temp
+    FACT_LISTEN = 1u << 10,
+    FACT_UNLISTEN = 1u << 11,
+    FACT_LEAVES_STATE = 1u << 12,    // calls a function that leaves in its session what nobody can ask for
+    FACT_HOLD_CURSOR = 1u << 13,     // DECLARE ... WITH HOLD
+    FACT_CURSOR = 1u << 14,          // DECLARE, FETCH, MOVE
+    FACT_ADVISORY_LOCK = 1u << 15,   // takes a session-level advisory lock
+    FACT_ADVISORY_UNLOCK = 1u << 16, // releases one, or all
+    FACT_PREPARE = 1u << 17,         // SQL PREPARE
+    FACT_EXECUTE = 1u << 18,         // SQL EXECUTE
+    FACT_DEALLOCATE = 1u << 19,      // DEALLOCATE name
+    FACT_DEALLOCATE_ALL = 1u << 20,  // DEALLOCATE ALL
+    FACT_LOAD = 1u << 21,
+    FACT_COPY_IN = 1u << 22, // COPY ... FROM STDIN: the client will send CopyData
+    FACT_COPY_OUT = 1u << 23,
+    FACT_DDL = 1u << 24,
+    FACT_MULTI = 1u << 25,          // more than one statement
+    FACT_SEQUENCE_STATE = 1u << 26, // currval, lastval: wants the session's own connection
+    FACT_CALL = 1u << 27,           // CALL or DO: may control transactions itself
+    FACT_SHOW = 1u << 28,           // SHOW, current_setting: reads session settings
+    FACT_CLOSE = 1u << 29,          // CLOSE of a cursor, or of all
+    FACT_DEFAULTS = 1u << 30,       // ALTER ROLE, ALTER DATABASE ... SET: what later sessions begin with
+};
+
+// What a text says that is a lone statement about its transaction. COMMIT and ROLLBACK with FACT_BEGIN: ... AND CHAIN.
+enum verdict_control {
+    CONTROL_NONE,
+    CONTROL_BEGIN,
+    CONTROL_START, // START TRANSACTION, which is BEGIN by another name
+    CONTROL_MODES, // SET TRANSACTION, but for its SNAPSHOT
+    CONTROL_COMMIT,
+    CONTROL_ROLLBACK
 };
 
 struct verdict {
-    uint8_t kind;   // enum verdict_kind
-    uint8_t reason; // enum verdict_reason: of the statement that decided the kind
-    bool certain;   // something speaks against a replica that no hint and no route = replica can talk away
-    uint32_t facts; // enum verdict_fact, OR-ed
+    uint8_t kind;          // enum verdict_kind
+    uint8_t reason;        // enum verdict_reason: of the statement that decided the kind
+    uint8_t control;       // enum verdict_control
+    struct tx_modes modes; // of CONTROL_BEGIN, START, MODES
+    uint32_t facts;        // enum verdict_fact, OR-ed
+    bool certain;          // something speaks against a replica that no hint and no route = replica can talk away
+    bool apart; // a READ ONLY transaction may get something else of it on a replica than on the primary; errors count
+    bool timed; // it tells when its transaction began, or calls what may
 };
 
 // The verdict of several texts sent together.
@@ -116,6 +129,10 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     struct verdict v = b.kind > a.kind ? b : a;
     v.facts = a.facts | b.facts;
     v.certain = a.certain || b.certain;
+    v.apart = a.apart || b.apart;
+    v.timed = a.timed || b.timed;
+    v.control = CONTROL_NONE;
+    v.modes = (struct tx_modes){0};
     return v;
 }
 

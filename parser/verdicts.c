@@ -172,7 +172,7 @@ void verdicts_learn_primary(struct verdicts *v, struct span sql) {
     if (!e) e = add(v, &k, classify_now(v, sql));
     e->verdict.kind = VERDICT_WRITE;
     e->verdict.reason = VERDICT_REASON_LEARNED;
-    e->verdict.certain = true;
+    e->verdict.certain = e->verdict.apart = true;
     use(v, e);
 }
 

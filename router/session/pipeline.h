@@ -42,10 +42,13 @@ struct reply {
     struct statement *before; // what the name stood for until then (counted), or NULL; DESCRIBE for a proof: the
                               // statement that the client knows
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
+    bool prefix;              // of a BEGIN that the router has put before what the client sent
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
     bool counted;      // it is one of the session's `due`
     bool wrote;        // it is not just a read
     bool begins, ends; // a transaction
+    bool queries;      // a query may have been run by it
+    bool binds;        // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
     uint32_t journal;  // bytes of the session's journal that it stands for
     union {
         uint64_t started_us; // when it was sent

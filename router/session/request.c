@@ -14,7 +14,17 @@ static enum request_result bad_message(struct request *r) {
     return REQUEST_READY;
 }
 
-static void join(struct request *r, struct verdict v) { r->verdict = verdict_join(r->verdict, v); }
+// One more text.
+static void join(struct request *r, struct verdict v) {
+    bool begins = v.control == CONTROL_BEGIN || v.control == CONTROL_START, first = r->texts++ == 0;
+    r->verdict = first ? v : verdict_join(r->verdict, v);
+    if (first && begins) {
+        r->leads = true;
+        r->modes = v.modes;
+    } else {
+        r->body = verdict_join(r->body, v);
+    }
+}
 
 static bool has_word(struct span sql, const char *word) {
     size_t n = strlen(word);
@@ -54,7 +64,7 @@ static enum request_result scan_query(struct request *r, const struct request_co
         r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_SYNTAX, .certain = true};
         return bad_message(r);
     }
-    r->verdict = database_verdict(ctx->database, sql, ctx->conforming);
+    join(r, database_verdict(ctx->database, sql, ctx->conforming));
     r->runs = true;
     r->copies = (r->verdict.facts & FACT_COPY_IN) != 0;
     note_text(r, r->verdict, sql);
@@ -114,6 +124,7 @@ static enum request_result scan_bind(struct request *r, const struct request_con
     struct msg_bind m;
     if (!msg_bind(payload, &m)) return bad_message(r);
     note_bind(r, ctx, &m);
+    if (m.portal.len) r->keeps_portal = true;
     return REQUEST_MORE;
 }
 
@@ -282,4 +293,63 @@ enum request_result request_scan(struct request *r, const struct request_context
         if (got != REQUEST_MORE) return got;
         if (r->kind == REQUEST_BATCH && r->len >= ctx->max_held) return cut_before(r);
     }
+}
+
+// How far a batch that runs one statement is.
+struct lone {
+    enum { LONE_BEGUN, LONE_PARSED, LONE_BOUND, LONE_EXECUTED } step;
+    struct span name; // of the statement, from PARSED on
+};
+
+// No types of parameters are given.
+static bool lone_parse(struct lone *l, struct span payload) {
+    struct msg_parse m;
+    if (l->step != LONE_BEGUN || !msg_parse(payload, &m) || m.types.len != 2) return false;
+    l->name = m.name;
+    l->step = LONE_PARSED;
+    return true;
+}
+
+// No values are given; there may be formats for a result.
+static bool lone_bind(struct lone *l, struct span payload) {
+    struct msg_bind m;
+    if (l->step > LONE_PARSED || !msg_bind(payload, &m) || m.portal.len) return false;
+    if (l->step == LONE_PARSED && !span_eq(m.statement, l->name)) return false;
+    struct cursor c = cursor_of(m.rest);
+    bool parameters = cursor_u16(&c) | cursor_u16(&c);
+    (void)cursor_bytes(&c, (size_t)cursor_u16(&c) * 2);
+    l->name = m.statement;
+    l->step = LONE_BOUND;
+    return !parameters && !c.bad && cursor_left(&c) == 0;
+}
+
+static bool lone_describe(const struct lone *l, struct span payload) {
+    struct msg_target m;
+    if (l->step == LONE_BEGUN || !msg_target(payload, &m)) return false;
+    return m.kind == PROTO_KIND_PORTAL ? m.name.len == 0 : span_eq(m.name, l->name);
+}
+
+static bool lone_execute(struct lone *l, struct span payload) {
+    struct msg_execute m;
+    if (l->step != LONE_BOUND || !msg_execute(payload, &m) || m.portal.len) return false;
+    l->step = LONE_EXECUTED;
+    return true;
+}
+
+bool request_is_lone(const struct request *r, struct span unit) {
+    struct lone l = {.step = LONE_BEGUN};
+    struct frame frame;
+    if (r->malformed) return false;
+    if (r->kind == REQUEST_QUERY) return !r->stream;
+    if (r->kind != REQUEST_BATCH || !r->synced || r->stream || r->old_portal) return false;
+    for (; unit.len; unit = span_from(unit, frame.total)) {
+        if (frame_next(FRAME_FROM_CLIENT, unit, &frame, NULL) != WIRE_OK) return false;
+        bool fits = frame.type == FE_SYNC;
+        if (frame.type == FE_PARSE) fits = lone_parse(&l, frame.payload);
+        if (frame.type == FE_BIND) fits = lone_bind(&l, frame.payload);
+        if (frame.type == FE_DESCRIBE) fits = lone_describe(&l, frame.payload);
+        if (frame.type == FE_EXECUTE) fits = lone_execute(&l, frame.payload);
+        if (!fits) return false;
+    }
+    return l.step == LONE_EXECUTED;
 }

@@ -27,7 +27,11 @@ struct request {
     enum request_kind kind;
     size_t len;  // bytes scanned that belong to the unit, from its first one
     size_t tail; // bytes of its last message that are still to come (a stream); `len` counts those that are here
-    struct verdict verdict; // of all its statements
+    struct verdict verdict; // of all its texts
+    bool leads;             // the first of them is BEGIN or START TRANSACTION
+    struct tx_modes modes;  // ... with these modes
+    struct verdict body;    // of the others
+    uint32_t texts;         // how many
     bool stream;            // goes to the primary as it comes
     bool synced, flushed;   // ended by Sync, by Flush
     bool executes;          // a Bind, Execute or portal is in it
@@ -47,7 +51,8 @@ struct request {
     bool aged;            // uses a statement that its client was told of when the schema or its settings were others
     bool unnamed_copies;  // the unnamed statement that it parses is a COPY FROM STDIN
     uint32_t copy_portal; // a hash of the portal that is bound to one; 0 = none
-    uint32_t parses;      // named ones
+    bool keeps_portal; // a portal of it has a name. An unnamed one ends with the next Query or Bind, whatever is left
+    uint32_t parses;   // named ones
 };
 
 struct request_context {
@@ -71,5 +76,8 @@ static inline void request_reset(struct request *r) { *r = (struct request){0}; 
 // Scans on in `in`, which begins at the unit's first byte and holds at least the r->len bytes scanned before.
 NODISCARD enum request_result request_scan(struct request *r, const struct request_context *ctx, struct span in,
                                            struct fault *f);
+// Whether a unit that has been scanned is a Query, or a batch that prepares (or not), binds, describes (or not) and
+// executes one statement without parameters in the unnamed portal, and nothing else.
+bool request_is_lone(const struct request *r, struct span unit);
 
 #endif

@@ -40,7 +40,7 @@ void response_start(struct response *x, bool rerunnable) {
     x->rerunnable = x->holding = rerunnable;
     x->capture = NULL;
     forget_refusal(x);
-    x->drop = x->learn = x->failed = x->show_parameters = x->unproven = false;
+    x->drop = x->learn = x->failed = x->show_parameters = x->begin_failed = x->unproven = false;
 }
 
 // What goes out.
@@ -181,17 +181,42 @@ static void note_error(struct fault *f, const struct msg_error *e) {
     f->sqlstate[5] = '\0';
 }
 
+// A COPY FROM in a READ ONLY transaction, in the words of the primary: a replica has other ones for this alone.
+static bool put_copy_refusal(const struct msg_error *e, struct buf *out) {
+    struct fault f;
+    if (!span_is(e->sqlstate, "25006") || !span_is(e->message, "cannot execute COPY during recovery")) return false;
+    fault_set(&f, "25006", "cannot execute COPY FROM in a read-only transaction");
+    reply_error(out, false, &f);
+    return true;
+}
+
 // Forwards the error; where it speaks of a statement by our name, the client reads its own.
 static bool forward_error(struct response *x, const struct frame *frame, const struct reply *due) {
+    struct buf *scratch = &x->out->scratch;
+    struct msg_error e;
     struct span message = span_of(frame->payload.ptr - PROTO_HEADER_LEN, PROTO_HEADER_LEN + frame->payload.len);
     bool names = due->kind == REPLY_PARSE || due->kind == REPLY_BIND || due->kind == REPLY_DESCRIBE;
     if (!deliver(x)) return false;
-    if (names && frame->payload.len + PROTO_HEADER_LEN == frame->total) {
-        struct buf *scratch = &x->out->scratch;
+    if (frame->payload.len + PROTO_HEADER_LEN == frame->total) {
         if (buf_len(scratch) && !send_all(x)) return false;
-        if (prep_rename_error(message, prep_name_text(due->name), scratch)) message = buf_span(scratch);
+        msg_error(frame->payload, &e);
+        if ((names && prep_rename_error(message, prep_name_text(due->name), scratch)) || put_copy_refusal(&e, scratch))
+            message = buf_span(scratch);
     }
     return forward(x, message.ptr, message.len);
+}
+
+// A BEGIN of ours failed, and what was sent with it has not been run. The client hears why.
+static enum response_result on_begin_error(struct response *x, struct server *s, const struct frame *frame) {
+    struct reply *due = pipeline_head(&s->replies);
+    x->begin_failed = true;
+    if (!forward_error(x, frame, due)) return RESPONSE_STOP;
+    for (; due && due->prefix; due = pipeline_head(&s->replies)) pipeline_pop(&s->replies);
+    if (due && due->kind == REPLY_QUERY)
+        x->ops->sync_wanted(x->arg);
+    else if (!prep_fail(x->names, &s->prepared, &s->replies))
+        x->ops->skipping(x->arg);
+    return RESPONSE_OK;
 }
 
 static enum response_result refuse_outdated(struct response *x, struct server *s) {
@@ -231,6 +256,7 @@ static enum response_result on_error(struct response *x, struct server *s, const
         note_error(x->refusal, &e);
         return RESPONSE_OK;
     }
+    if (due->prefix) return on_begin_error(x, s, frame);
     bool rerun = x->holding && !x->drop && wants_primary(&e);
     x->learn = rerun && never_on_replica(&e);
     if (!rerun && !forward_error(x, frame, due)) return RESPONSE_STOP;
@@ -268,10 +294,11 @@ static enum response_result on_ready(struct response *x, struct server *s, const
     s->tx_status = (char)frame->payload.ptr[0];
     bool of_client = !(due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW);
     if (of_client && !x->drop && !deliver(x)) return RESPONSE_STOP;
-    if (due->action == REPLY_FORWARD && !forward(x, frame->payload.ptr - PROTO_HEADER_LEN, frame->total))
-        return RESPONSE_STOP;
+    struct span ready = span_of(frame->payload.ptr - PROTO_HEADER_LEN, frame->total);
+    if (x->begin_failed) ready = span_of("Z\0\0\0\5E", 6);
+    if (due->action == REPLY_FORWARD && !forward(x, ready.ptr, ready.len)) return RESPONSE_STOP;
     x->ops->ready(x->arg, due, s->tx_status);
-    x->failed = false;
+    x->failed = x->begin_failed = false;
     pipeline_pop(&s->replies);
     if (of_client && x->rerunnable && !x->drop && !pipeline_is_empty(&s->replies)) {
         if (!send_all(x)) return RESPONSE_STOP; // of the exchange that is over; the next one is kept back again

@@ -28,6 +28,8 @@ struct response_ops {
     // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is
     // ignored by PostgreSQL (`sync_ignored`); another one will come.
     void (*copy_in)(void *arg, bool extended, bool sync_ignored);
+    // A BEGIN put before a Query has failed: the server skips the Query, up to the Sync that must be sent now.
+    void (*sync_wanted)(void *arg);
     // A parameter of the session has changed at the client's own doing.
     void (*parameter)(void *arg, struct span name, struct span value);
 };
@@ -67,10 +69,11 @@ struct response {
     bool notifications;   // NotificationResponse is for this client
     bool failed;          // the exchange due first has had an error; for `ready` to see
     // results
-    bool learn;                // RESPONSE_RERUN: the statement can never run on a replica
-    bool stale_plan;           // a statement means something else than when it was parsed; the session clears it
-    struct fault *refusal;     // the server's words if it refused the client's settings, else NULL
-    bool unproven;             // what was to be proven is an error, and has changed nothing
+    bool learn;            // RESPONSE_RERUN: the statement can never run on a replica
+    bool begin_failed;     // ... in the BEGIN put before it: the client's transaction has failed, the server has none
+    bool stale_plan;       // a statement means something else than when it was parsed; the session clears it
+    struct fault *refusal; // the server's words if it refused the client's settings, else NULL
+    bool unproven;         // what was to be proven is an error, and has changed nothing
     struct outdated *outdated; // what a proof has shown, until the batch has been refused; NULL = nothing is wrong
     // private
     bool holding;       // nothing of the exchange due first has been sent, and it could be run again

@@ -15,19 +15,21 @@
 #define ROUTE_REASONS(X)                                                                                               \
     X(BALANCED, "balanced") /* a read, to a replica */                                                                 \
     X(IN_TRANSACTION, "in_transaction")                                                                                \
-    X(PINNED, "pinned")                     /* session state ties the client to its primary connection */              \
-    X(PIPELINED, "pipelined")               /* answers of the same server are still due */                             \
-    X(READ_YOUR_WRITES, "read_your_writes") /* no replica has replayed the session's last write yet */                 \
-    X(MONOTONIC, "monotonic")               /* none is known to be as far as what the session has seen */              \
-    X(GLOBAL, "global")                     /* none has replayed the last write of any client */                       \
-    X(SERIALIZABLE, "serializable")         /* the session's transactions are, and no replica can do that */           \
-    X(PREFERENCE, "preference")             /* route = primary or replica */                                           \
-    X(NO_REPLICA, "no_replica")             /* there is none that takes reads */                                       \
-    X(RERUN, "rerun")                       /* a replica refused or lost it */                                         \
-    X(TOO_LARGE, "too_large")               /* larger than max_exchange_size, or malformed: it goes as a stream */     \
-    X(FLUSH, "flush")                       /* a Flush after Execute, or a portal of an earlier batch */               \
-    X(FUNCTION_CALL, "function_call")       /* the FunctionCall message */                                             \
-    X(LOGIN, "login")                       /* the parameters shown at login */
+    X(READ_ONLY_TRANSACTION, "read_only_transaction") /* begins with it on a replica */                                \
+    X(PINNED, "pinned")                               /* session state ties the client to its primary connection */    \
+    X(PIPELINED, "pipelined")                         /* answers of the same server are still due */                   \
+    X(READ_YOUR_WRITES, "read_your_writes")           /* no replica has replayed the session's last write yet */       \
+    X(MONOTONIC, "monotonic")                         /* none is known to be as far as what the session has seen */    \
+    X(GLOBAL, "global")                               /* none has replayed the last write of any client */             \
+    X(SERIALIZABLE, "serializable")                   /* the session's transactions are, and no replica can do that */ \
+    X(DUMP, "dump")                                   /* pg_dump reads what no replica has */                          \
+    X(PREFERENCE, "preference")                       /* route = primary or replica */                                 \
+    X(NO_REPLICA, "no_replica")                       /* there is none that takes reads */                             \
+    X(RERUN, "rerun")                                 /* a replica refused or lost it */                               \
+    X(TOO_LARGE, "too_large")         /* larger than max_exchange_size, or malformed: it goes as a stream */           \
+    X(FLUSH, "flush")                 /* a Flush after Execute, or a portal of an earlier batch */                     \
+    X(FUNCTION_CALL, "function_call") /* the FunctionCall message */                                                   \
+    X(LOGIN, "login")                 /* the parameters shown at login */
 
 enum route_reason {
 #define X(id, name) ROUTE_REASON_##id,

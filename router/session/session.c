@@ -83,6 +83,7 @@ void session_gone(void *owner, struct client *c) {
     session_forget_touched(s);
     response_fini(&s->response);
     buf_release(&s->journal);
+    session_forget_login(s);
     mem_free(s->refusal);
     s->refusal = NULL;
 }

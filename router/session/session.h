@@ -21,6 +21,7 @@
 #include "router/session/response.h"
 #include "router/session/route.h"
 #include "router/session/settings.h"
+#include "router/session/transaction.h"
 #include "router/session/user_count.h"
 #include "router/session/welcome.h"
 
@@ -118,17 +119,23 @@ struct session {
     uint64_t context;        // of statements parsed while it is not known what is in force; 0 = it is
     struct request request;
     struct response response;
-    struct buf journal;    // what the client sent and a replica has not answered: it can be sent again
-    size_t again;          // bytes at the front of the input that were in the journal
-    uint64_t avoid;        // bit per node: they lost what is to be run `again`
-    struct fault *refusal; // the next unit gets this error instead of a server
-    uint32_t due;          // exchanges sent and not answered
-    uint32_t tail;         // bytes of a streamed message still to come from the client
-    bool tail_discard;     // ... and nobody wants them
-    bool ready;            // `request` is complete and waits to be sent
-    bool cancel_asked;     // ... and is to be cancelled when it has been
-    bool open;             // messages were sent for which the client's Sync has not come
-    bool skipping;         // an error: everything up to the client's Sync is passed over
+    struct transaction tx;
+    struct buf *login_rows;      // while the login asks for them
+    struct tx_modes login_modes; // of transactions that say nothing themselves, as the login found them
+    struct tx_modes tx_defaults; // ... as they are now
+    uint8_t tx_reason;           // enum route_reason: why the transaction that begins with the unit that is ready must
+                                 // be on the primary; 0 = it need not
+    struct buf journal;          // what the client sent and a replica has not answered: it can be sent again
+    size_t again;                // bytes at the front of the input that were in the journal
+    uint64_t avoid;              // bit per node: they lost what is to be run `again`
+    struct fault *refusal;       // the next unit gets this error instead of a server
+    uint32_t due;                // exchanges sent and not answered
+    uint32_t tail;               // bytes of a streamed message still to come from the client
+    bool tail_discard;           // ... and nobody wants them
+    bool ready;                  // `request` is complete and waits to be sent
+    bool cancel_asked;           // ... and is to be cancelled when it has been
+    bool open;                   // messages were sent for which the client's Sync has not come
+    bool skipping;               // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool lexing;                               // ... or maybe not: what decides it is being changed
     bool session_mode;
@@ -139,6 +146,9 @@ struct session {
     bool proving;         // ... nor before it is known what a statement of its gives (prep_prove)
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
+    bool dumps;           // it is pg_dump's
+    bool leaving;         // a ROLLBACK is due from the replica that its READ ONLY transaction leaves
+    bool leaving_again;   // ... and what is in the journal is run again after that
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
     bool defaults;        // ... and among it a change of the defaults of sessions to come

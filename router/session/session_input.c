@@ -49,6 +49,15 @@ static void discard_tail(struct session *s, size_t n) {
 
 // After an error within a batch: everything up to the Sync is passed over, as PostgreSQL does.
 
+// Where no client's has come.
+void session_send_sync(struct session *s) {
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    request_sync(out);
+    struct iovec iov = {out->data, buf_len(out)};
+    send_server(s, &iov, 1);
+}
+
 // `sync` is the client's, which may be malformed: an error, but a Sync all the same.
 static void send_sync(struct session *s, struct span sync) {
     struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
@@ -68,7 +77,7 @@ static void answer_sync(struct session *s, struct span sync) {
         fault_set(&f, "08P01", "invalid message format");
         reply_error(out, false, &f);
     }
-    reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+    reply_ready(out, session_tx_status(s));
     (void)session_send_client(s, buf_span(out));
 }
 
@@ -135,7 +144,9 @@ static void forget_name(struct session *s, struct span name) {
     if (before) statement_unref(before);
 }
 
-static void take_name(struct session *s, const struct msg_parse *m) {
+void session_forget_unnamed(struct session *s) { forget_name(s, span_of("", 0)); }
+
+void session_take_name(struct session *s, const struct msg_parse *m) {
     struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_meaning(s));
     struct statement *before = prep_client_set(&s->names, m->name, st);
     statement_unref(st);
@@ -152,7 +163,7 @@ static void answer_names(struct session *s, struct span batch, struct buf *out) 
             forget_name(s, close.name);
             reply_empty_body(out, BE_CLOSE_COMPLETE);
         } else if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) {
-            take_name(s, &parse);
+            session_take_name(s, &parse);
             reply_empty_body(out, BE_PARSE_COMPLETE);
         }
     }
@@ -166,10 +177,10 @@ static void answer_local(struct session *s, struct span unit) {
     if (deallocated(s, unit, name, sizeof name, &len)) {
         forget_name(s, span_of(name, len));
         reply_command_complete(out, "DEALLOCATE");
-        reply_ready(out, s->server ? s->server->tx_status : PROTO_TX_IDLE);
+        reply_ready(out, session_tx_status(s));
     } else {
         answer_names(s, unit, out);
-        if (s->request.synced) reply_ready(out, PROTO_TX_IDLE);
+        if (s->request.synced) reply_ready(out, session_tx_status(s));
     }
     if (buf_len(out)) (void)session_send_client(s, buf_span(out));
 }
@@ -183,9 +194,9 @@ static void answer_refusal(struct session *s) {
     s->refusal = NULL;
     bool whole = r->kind != REQUEST_BATCH || r->synced;
     // What follows a BEGIN that was refused must not run outside a transaction: it is as if the transaction had failed.
-    if (r->verdict.facts & FACT_BEGIN) s->lost_tx = s->lost_told = true;
+    if ((r->verdict.facts & FACT_BEGIN) || s->tx.phase == TRANSACTION_DEFERRED) session_tx_lose(s);
     if (whole)
-        reply_ready(out, s->lost_tx ? PROTO_TX_FAILED : PROTO_TX_IDLE);
+        reply_ready(out, session_tx_status(s));
     else
         s->skipping = true;
     discard_tail(s, r->tail);
@@ -217,6 +228,7 @@ void session_put_settings(struct session *s, bool shown, const char *before) {
 
 static bool may_write(const struct session *s) {
     const struct request *r = &s->request;
+    if (s->on_replica) return false;
     bool runs_hidden =
         (r->verdict.facts & (FACT_EXECUTE | FACT_CURSOR)) != 0; // of statements that were classified elsewhere
     return r->verdict.kind == VERDICT_WRITE || r->verdict.kind == VERDICT_UNKNOWN || runs_hidden ||
@@ -332,6 +344,10 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
     if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
+    if (s->on_replica && caused) { // nothing but an error comes of it there, most likely
+        s->server->dirty = true;
+        caused = 0;
+    }
     if (r->verdict.reason == VERDICT_REASON_SYNTAX && !pins_bind(s->pins) && s->server->tx_status == PROTO_TX_IDLE)
         s->settling |= SESSION_SETTLING_SYNTAX; // an error, most likely, and then there is no cause
     if (may_leave_unseen(s, unit)) s->server->dirty = true;
@@ -352,15 +368,17 @@ static struct buf take_journal(struct session_env *env) {
     return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
 }
 
-static void note_exchange(struct session *s, struct span unit) {
+static void note_exchange(struct session *s, struct span unit, bool begun) {
     struct pipeline *p = &s->server->replies;
     struct reply *due = pipeline_at(p, p->count - 1);
     due->counted = true;
     due->wrote = may_write(s);
-    due->begins = (s->request.verdict.facts & FACT_BEGIN) != 0;
+    due->begins = begun || (s->request.verdict.facts & FACT_BEGIN) != 0;
     due->ends = (s->request.verdict.facts & FACT_END) != 0;
     due->started_us = s->env->server.now_us(s->env->server.arg);
-    if (s->on_replica) {
+    due->queries = transaction_queries(&s->request);
+    due->binds = s->on_replica && transaction_binds(&s->request, session_tx_modes(s));
+    if (s->response.rerunnable) {
         due->journal = (uint32_t)unit.len;
         if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
@@ -369,17 +387,18 @@ static void note_exchange(struct session *s, struct span unit) {
 }
 
 // The unit's messages into `out`, or the unit itself in `*raw` where they need no change; what is due is noted.
-static void put_unit(struct session *s, struct span unit, struct buf *out, struct span *raw) {
+// `begun`: a BEGIN stands before it.
+static void put_unit(struct session *s, struct span unit, bool begun, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH) {
         if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
-        if (r->kind == REQUEST_QUERY && r->runs) forget_name(s, span_of("", 0)); // as PostgreSQL does
+        if (r->kind == REQUEST_QUERY && r->runs) session_forget_unnamed(s);
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
-    if (!s->open) note_exchange(s, unit);
+    if (!s->open) note_exchange(s, unit, begun);
 }
 
 static void send_unit(struct session *s, struct span unit) {
@@ -387,14 +406,14 @@ static void send_unit(struct session *s, struct span unit) {
     struct buf *out = &s->env->wbuf;
     struct span raw = {0};
     buf_clear(out);
-    bool first = s->due == 0 && !s->open;
+    bool first = s->due == 0 && !s->open, begun = session_tx_start(s, out);
+    bool may_sync = s->server->tx_status == PROTO_TX_IDLE || s->tx.phase == TRANSACTION_ON_REPLICA;
     s->closing = (s->closing && !first) || r->closes_name || (r->verdict.facts & FACT_DEALLOCATE);
-    if (first) {
-        response_start(&s->response, s->on_replica);
-        s->flush_due = r->flushed && !r->executes && s->server->tx_status == PROTO_TX_IDLE;
-    }
+    if (first) s->flush_due = r->flushed && !r->executes && may_sync;
+    session_tx_sending(s);
+    if (first) response_start(&s->response, s->on_replica && session_tx_may_move(s));
     note_facts(s, unit);
-    put_unit(s, unit, out, &raw);
+    put_unit(s, unit, begun, out, &raw);
     s->tail = (uint32_t)r->tail;
     s->tail_discard = false;
     stats_routed(s->env->stats, s->on_replica, s->reason);
@@ -415,7 +434,16 @@ static void answer_lost(struct session *s, struct span unit) {
 
 // Where a unit goes.
 
-enum place { PLACE_HERE, PLACE_LATER, PLACE_LOCAL, PLACE_REFUSED, PLACE_FIND, PLACE_LOST, PLACE_NOWHERE };
+enum place {
+    PLACE_HERE,
+    PLACE_LATER,
+    PLACE_LOCAL,
+    PLACE_CONTROL,
+    PLACE_REFUSED,
+    PLACE_FIND,
+    PLACE_LOST,
+    PLACE_NOWHERE
+};
 
 // It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
 static bool depends_on_answers(struct session *s) {
@@ -431,7 +459,7 @@ static bool depends_on_answers(struct session *s) {
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(s)) return PLACE_LATER;
+    if (depends_on_answers(s) || s->tx.ending || session_tx_begin_is_due(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;
@@ -483,10 +511,23 @@ static enum place refuse_sequence_state(struct session *s) {
     return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
 }
 
+// The transaction's replica would not do as the primary does.
+static enum place place_elsewhere(struct session *s) {
+    bool failed = s->server->tx_status == PROTO_TX_FAILED; // then there is nothing to lose
+    if ((!s->tx.bound || failed) && !s->open) {
+        session_tx_leave(s, false);
+        return PLACE_LATER;
+    }
+    struct fault f;
+    session_tx_refusal(s, &f);
+    session_abandon(s, &f);
+    return refuse(s, STAT_ERROR_UNSUPPORTED, &f);
+}
+
 static enum place place(struct session *s, struct span unit) {
     if (s->refusal) return PLACE_REFUSED;
     if (s->lost_tx) return PLACE_LOST;
-    if (s->copy_due || s->prelude_due || s->proving || session_is_reading(s)) return PLACE_LATER;
+    if (s->copy_due || s->prelude_due || s->proving || s->leaving || session_is_reading(s)) return PLACE_LATER;
     // While a COPY takes data PostgreSQL ignores Flush and Sync, for the convenience of client libraries.
     if (s->copying && (unit.ptr[0] == FE_SYNC || unit.ptr[0] == FE_FLUSH)) return PLACE_NOWHERE;
     if (s->server && s->due && !s->open && s->request.too_many_names) return PLACE_LATER;
@@ -496,10 +537,13 @@ static enum place place(struct session *s, struct span unit) {
     if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
-    if (s->open) return s->due && depends_on_answers(s) ? PLACE_LATER : PLACE_HERE;
+    if (s->open && s->due && depends_on_answers(s)) return PLACE_LATER;
+    if (s->open) return session_tx_must_leave(s, unit) ? place_elsewhere(s) : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
+    if (session_tx_is_local(s, unit)) return PLACE_CONTROL;
     if (is_local(s, unit)) return PLACE_LOCAL;
     if (s->server && s->server->tx_status != PROTO_TX_IDLE) {
+        if (session_tx_must_leave(s, unit)) return place_elsewhere(s);
         s->reason = ROUTE_REASON_IN_TRANSACTION;
         return PLACE_HERE;
     }
@@ -553,7 +597,8 @@ static size_t take_copy(struct session *s, struct span unit) {
 static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
         // What was sent before it is finished first.
-        if (!s->due && !session_is_reading(s) && !s->prelude_due && !s->proving) client_close(&s->client);
+        bool busy = session_is_reading(s) || s->prelude_due || s->proving || s->leaving;
+        if (!s->due && !busy) client_close(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
@@ -561,6 +606,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     enum place where = place(s, unit);
     if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
+        s->tx_reason = session_tx_begins(s) ? (uint8_t)session_tx_reason(s, unit) : 0;
         session_find_server(s);
         where = PLACE_HERE;
     }
@@ -573,6 +619,8 @@ static size_t take_unit(struct session *s, struct span unit) {
     s->parked_us = s->stale_us = 0;
     if (where == PLACE_LOCAL)
         answer_local(s, unit);
+    else if (where == PLACE_CONTROL)
+        session_tx_answer(s, unit);
     else if (where == PLACE_REFUSED)
         answer_refusal(s);
     else if (where == PLACE_LOST)
@@ -581,6 +629,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         send_unit(s, unit);
     if (where == PLACE_HERE && s->cancel_asked) pool_cancel_backend(s->server);
     if (s->state != SESSION_CLOSED) unit_taken(s, unit.len);
+    if (s->state == SESSION_IDLE) session_rest(s);
     return unit.len;
 }
 

@@ -21,7 +21,7 @@ static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s
 static void linked(struct session *s, struct server *sv) {
     s->server = sv;
     s->ticket.defaults_us = MAX_OF(s->ticket.defaults_us, sv->defaults_us); // never back to older ones
-    if (s->held) session_lease(s); // or not any more
+    if (s->held) session_lease(s);                                          // or not any more
     s->claimed = !session_is_login(s);
     s->balanced = s->node < ROUTE_NODES_MAX;
     session_set_state(s, SESSION_LINKED);
@@ -78,10 +78,12 @@ static struct route route_unit(struct session *s, uint64_t full) {
     const struct request *r = &s->request;
     enum route_reason form = form_reason(r);
     if (pins_bind(s->pins)) return (struct route){.node = t->primary, .reason = ROUTE_REASON_PINNED};
-    if (s->serializable) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
+    bool begins = session_tx_begins(s);
+    if (begins && s->tx_reason) return (struct route){.node = t->primary, .reason = s->tx_reason};
+    if (s->serializable && !begins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
-        .verdict = r->verdict,
+        .verdict = begins ? (struct verdict){.kind = VERDICT_READ, .reason = VERDICT_REASON_READ} : r->verdict,
         .consistency = s->consistency,
         .balance = env->config->balance,
         .preference = s->preference,
@@ -96,7 +98,9 @@ static struct route route_unit(struct session *s, uint64_t full) {
         .near = env->near,
         .rerun = s->again > 0 && !s->again_anywhere,
     };
-    return route(&q, t, &env->balance);
+    struct route to = route(&q, t, &env->balance);
+    if (to.replica && begins) to.reason = ROUTE_REASON_READ_ONLY_TRANSACTION;
+    return to;
 }
 
 // True when the read should wait for a replica that is fresh enough rather than go to the primary now.
@@ -453,7 +457,8 @@ void session_note_read(struct session *s) {
 static void forget_due(struct session *s) {
     if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
-    s->claimed = s->prelude_due = s->proving = false;
+    s->claimed = s->prelude_due = s->proving = s->leaving = false;
+    s->tx = (struct transaction){0};
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->copies_ended = 0;
     s->settling = 0;
@@ -483,6 +488,41 @@ static void let_go(struct session *s, struct server *sv, const struct fault *why
     response_fini(&s->response);
 }
 
+void session_left(struct session *s) {
+    bool again = s->leaving_again;
+    s->leaving = s->leaving_again = false;
+    session_tx_unplace(s, ROUTE_REASON_RERUN);
+    session_unlink(s);
+    if (again)
+        session_run_again(s, false);
+    else
+        session_resume(s);
+}
+
+void session_abandon(struct session *s, const struct fault *why) {
+    let_go(s, s->server, why);
+    forget_due(s);
+    session_tx_lose(s);
+}
+
+// The replica of a transaction that is idle, or leaves it, and has nothing there that it needs.
+static bool needs_no_server(const struct session *s) {
+    if (s->tx.phase != TRANSACTION_ON_REPLICA || s->open || s->tail) return false;
+    return s->leaving || (!s->tx.bound && !s->due && !s->claimed);
+}
+
+static void go_on_without(struct session *s, struct server *sv, const struct fault *f) {
+    bool again = s->leaving_again;
+    if (s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
+    session_tx_unplace(s, s->leaving ? ROUTE_REASON_RERUN : 0);
+    s->leaving = s->leaving_again = false;
+    let_go(s, sv, f);
+    if (again)
+        session_run_again(s, false);
+    else
+        session_settle(s);
+}
+
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f) {
     struct session_env *env = s->env;
     if (sv != s->server && !pins_bind(s->pins)) { // kept for later, and nothing on it was the session's
@@ -500,6 +540,17 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     stats_error(env->stats, STAT_ERROR_SERVER_LOST);
     env->server.report(env->server.arg, pool_node_name(sv->pool),
                        strncmp(f->sqlstate, "57P", 3) == 0 ? EVIDENCE_SHUTDOWN : EVIDENCE_CLOSED);
+    if (strcmp(f->sqlstate, "25P03") == 0) { // the client was idle in its transaction for too long: it is told
+        let_go(s, sv, &lost);
+        forget_due(s);
+        client_fail(&s->client, STAT_ERROR_IDLE_TIMEOUT, f);
+        return;
+    }
+    if (sv == s->server && needs_no_server(s)) {
+        go_on_without(s, sv, &lost);
+        return;
+    }
+    if (rerun) session_tx_unplace(s, 0);
     if (rerun && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
     let_go(s, sv, &lost);
     if (session_is_login(s)) {

@@ -65,6 +65,7 @@ static void welcome(struct session *s, struct span parameters) {
     deadline_clear(&s->deadline);
     s->parked_us = 0;
     note_parameters(s, parameters);
+    session_configure(s, NULL);
     session_make_cancel_key(s);
     session_set_state(s, SESSION_IDLE);
     client_welcome(&s->client, parameters, s->cancel_pid, s->cancel_key);
@@ -77,7 +78,7 @@ static struct span remembered(struct session *s, bool *fresh) {
     s->ticket.defaults_us = atomic_load_explicit(s->env->defaults_changed_us, memory_order_acquire);
     s->last_write_us = MAX_OF(s->last_write_us, s->ticket.defaults_us);
     return welcome_find(&s->env->welcomes, s->database->name, s->client.user, s->settings,
-                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh);
+                        s->env->server.now_us(s->env->server.arg), s->ticket.defaults_us, fresh, &s->login_modes);
 }
 
 // A database's first clients wait a moment for its catalog, so that their reads need not go to the primary.
@@ -184,19 +185,38 @@ void session_login_retry(struct session *s) {
 static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
+                  s->login_modes, s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
 }
 
+enum { LOGIN_ROWS_MAX = 256 * 1024 };
+
+void session_forget_login(struct session *s) {
+    if (s->login_rows) buf_release(s->login_rows);
+    mem_free(s->login_rows);
+    s->login_rows = NULL;
+}
+
+// The values of the last two rows: the defaults of transactions, by whatever set them.
+static void take_modes(struct session *s) {
+    struct span values[2] = {{0}}, rows = buf_span(s->login_rows);
+    struct frame frame;
+    for (; rows.len; rows = span_from(rows, frame.total)) {
+        if (frame_next(FRAME_FROM_SERVER, rows, &frame, NULL) != WIRE_OK) break;
+        struct cursor c = cursor_of(frame.payload);
+        values[0] = values[1];
+        (void)cursor_u16(&c);
+        values[1] = cursor_bytes(&c, cursor_u32(&c));
+    }
+    s->login_modes = session_modes_of(values[0], values[1]);
+    session_forget_login(s);
+}
+
 void session_login_linked(struct session *s) {
     struct server *sv = s->server;
-    if (sv->settings == s->settings) {
-        login_done(s);
-        return;
-    }
-    if (!session_takes_temp_buffers(s)) {
+    if (sv->settings != s->settings && !session_takes_temp_buffers(s)) {
         sv->dirty = true;
         session_unlink(s);
         session_find_login_server(s);
@@ -204,10 +224,16 @@ void session_login_linked(struct session *s) {
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
     settings_change_sql(sv->settings, s->settings, &sql);
+    buf_printf(&sql, "%sSHOW default_transaction_isolation;SHOW default_transaction_read_only",
+               buf_len(&sql) ? ";" : "");
     buf_clear(out);
     request_query(out, buf_span(&sql));
     buf_release(&sql);
     response_start(&s->response, false);
+    session_forget_login(s);
+    s->login_rows = mem_new(struct buf);
+    *s->login_rows = buf_make(LOGIN_ROWS_MAX);
+    s->response.capture = s->login_rows;
     pipeline_push(&sv->replies, REPLY_QUERY, REPLY_SWALLOW);
     if (!stream_write(&sv->stream, out->data, buf_len(out))) {
         struct fault f;
@@ -229,5 +255,7 @@ void session_login_replied(struct session *s) {
     settings_ref(s->settings);
     settings_unref(sv->settings);
     sv->settings = s->settings;
+    response_start(&s->response, false);
+    take_modes(s);
     login_done(s);
 }

@@ -80,6 +80,8 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (s->tx_wrote) session_note_write(s);
     if (!s->response.drop) session_note_read(s);
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
+    if (s->response.begin_failed) session_tx_lose(s);
+    session_tx_answered(s, due, tx_status);
     if (s->settling) settle_facts(s, tx_status);
     session_touched_ready(s, due, tx_status);
     if (s->ddl) session_note_ddl(s, tx_status == PROTO_TX_IDLE);
@@ -90,6 +92,8 @@ static void on_skipping(void *arg) {
     s->skipping = true;
     s->copy_due = s->copying = false;
 }
+
+static void on_sync_wanted(void *arg) { session_send_sync(arg); }
 
 static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
     struct session *s = arg;
@@ -107,6 +111,7 @@ const struct response_ops session_response_ops = {
     .ready = on_ready,
     .skipping = on_skipping,
     .copy_in = on_copy_in,
+    .sync_wanted = on_sync_wanted,
     .parameter = on_parameter,
 };
 
@@ -171,7 +176,7 @@ static void on_idle_timeout(struct deadline *d) {
     struct session *s = container_of(d, struct session, deadline);
     struct buf pins = buf_make(256);
     put_pins(s->pins & ~PINS_SOFT, &pins);
-    if (s->server)
+    if (s->server || s->tx.phase == TRANSACTION_DEFERRED)
         session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "25P03", "terminating connection due to idle_transaction_timeout");
     else if (idle_limit(s) == s->env->config->client_idle_timeout)
         session_fail(s, STAT_ERROR_IDLE_TIMEOUT, "57P05", "terminating connection due to client_idle_timeout");
@@ -189,13 +194,32 @@ static void watch_idleness(struct session *s) {
     if (!c->client_idle_timeout && !c->idle_transaction_timeout && !c->pin_idle_timeout) return;
     // A notification is nothing that the client has said.
     if (s->state == SESSION_IDLE && deadline_is_set(&s->deadline)) return;
-    bool in_transaction = s->server && !s->due && s->server->tx_status != PROTO_TX_IDLE;
+    bool in_transaction =
+        s->tx.phase == TRANSACTION_DEFERRED || (s->server && !s->due && s->server->tx_status != PROTO_TX_IDLE);
     int64_t limit = in_transaction ? c->idle_transaction_timeout : s->state == SESSION_IDLE ? idle_limit(s) : 0;
     deadline_set(s->env->server.deadlines, &s->deadline, limit, on_idle_timeout);
 }
 
+void session_rest(struct session *s) {
+    if (s->env->draining && s->state == SESSION_IDLE && !s->tx.phase)
+        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
+    else
+        watch_idleness(s);
+}
+
+// A replica has refused what it cannot do, in a transaction that it cannot go on with.
+static bool has_failed_on_replica(const struct session *s) {
+    const struct server *sv = s->server;
+    return sv && s->on_replica && s->response.drop && !s->due && !s->open && pipeline_is_empty(&sv->replies) &&
+           sv->tx_status != PROTO_TX_IDLE;
+}
+
 void session_settle(struct session *s) {
     if (s->state == SESSION_CLOSED) return;
+    if (has_failed_on_replica(s)) {
+        session_tx_leave(s, true);
+        return;
+    }
     bool over = is_over(s);
     if (over && s->touched && session_awaits_cancel(s)) return; // on_drained comes
     if (over && s->touched) {
@@ -210,11 +234,8 @@ void session_settle(struct session *s) {
             return;
         }
     }
-    if (s->env->draining && s->state == SESSION_IDLE) {
-        session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
-        return;
-    }
-    watch_idleness(s);
+    session_rest(s);
+    if (s->state == SESSION_CLOSED) return;
     hold_server_back(s);
     session_resume(s);
 }
@@ -247,6 +268,8 @@ static void after_read(struct session *s) {
     if (s->proving && s->server && pipeline_is_empty(&s->server->replies)) s->proving = false;
     if (session_is_login(s))
         session_login_replied(s);
+    else if (s->leaving && s->server && pipeline_is_empty(&s->server->replies))
+        session_left(s);
     else if (session_is_reading(s) && s->server && pipeline_is_empty(&s->server->replies))
         session_settings_read(s);
     else if (s->prelude_due && s->server && pipeline_is_empty(&s->server->replies) && s->response.refusal)

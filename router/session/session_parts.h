@@ -3,13 +3,15 @@
 // router/session/session_parts.h: what the parts of a session call of each other.
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
-// client says, session_output.c what the server says, session_lost.c a transaction without its server,
-// session_settings.c, session_pins.c and session_sequences.c what the client leaves on a connection, session_relay.c
-// replication connections. Nobody else includes this.
+// client says, session_output.c what the server says, session_tx.c transactions that no server knows of yet and those
+// on replicas, session_lost.c a transaction without its server, session_settings.c, session_pins.c and
+// session_sequences.c what the client leaves on a connection, session_relay.c replication connections. Nobody else
+// includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
 #include "parser/setting_names.h"
+#include "router/wire/msg.h"
 #include "router/session/session.h"
 
 // In `settling`, beside facts: the unit was no SQL that we know; if it fails it has left nothing behind.
@@ -39,6 +41,7 @@ void session_login_linked(struct session *s); // a server has been found for the
 // What the session itself must know of its parameters.
 void session_note_parameter(struct session *s, struct span name, struct span value);
 void session_login_replied(struct session *s); // ... and has taken the settings
+void session_forget_login(struct session *s);  // what it was about to be told
 void session_login_retry(struct session *s);
 bool session_awaits_catalog(const struct session *s); // a login that can go on when it has come, or late enough
 
@@ -75,6 +78,10 @@ static inline bool session_awaits_cancel(const struct session *s) {
 }
 void session_avoid_server(struct session *s); // nobody here goes to the server of its node for a while
 bool session_park_expired(const struct session *s, uint64_t now_us);
+// The transaction's replica has answered the ROLLBACK of session_tx_leave.
+void session_left(struct session *s);
+// The server in use is closed, and the client's transaction has failed.
+void session_abandon(struct session *s, const struct fault *why);
 // What was sent to a replica and not answered is put before the client's input, to be sent again.
 void session_run_again(struct session *s, bool anywhere);
 
@@ -86,7 +93,45 @@ void session_ask_server(struct session *s, struct span sql);
 // changes.
 void session_put_settings(struct session *s, bool shown, const char *before);
 
+void session_send_sync(struct session *s);      // to the server in use; its answer is expected already
+void session_forget_unnamed(struct session *s); // a Query ends the unnamed statement
+// A name of a prepared statement, from a Parse.
+void session_take_name(struct session *s, const struct msg_parse *m);
+
+// session_tx.c
+// The modes of the transaction that is under way, or begins with the unit that is ready.
+struct tx_modes session_tx_modes(const struct session *s);
+char session_tx_status(const struct session *s); // as the client is to see it, when nothing is due
+void session_tx_lose(struct session *s);         // to the client it has failed, and no server knows of it
+// A BEGIN, or what may come between that and the first statement, that is answered here.
+bool session_tx_is_local(const struct session *s, struct span unit);
+void session_tx_answer(struct session *s, struct span unit);
+// Answers to all messages of such a unit, or of one that ends a transaction.
+void session_put_lone(struct session *s, struct span unit, const char *tag, char status, struct buf *out);
+// A transaction begins, for a server, with the unit that is ready.
+bool session_tx_begins(const struct session *s);
+// Why it must be on the primary: a route reason; ROUTE_REASON_BALANCED when it need not.
+unsigned session_tx_reason(struct session *s, struct span unit);
+// A server is there: puts the deferred BEGIN before the unit. True when there was one.
+bool session_tx_start(struct session *s, struct buf *out);
+bool session_tx_begin_is_due(const struct session *s); // its answer has not come
+void session_tx_sending(struct session *s);            // the unit that is ready goes out
+bool session_tx_may_move(const struct session *s);     // should it fail there, in a way that is the replica's
+void session_tx_answered(struct session *s, const struct reply *due, char tx_status);
+// On a replica, in a transaction: the unit that is ready cannot be run there.
+bool session_tx_must_leave(struct session *s, struct span unit);
+// ... it moves to the primary, where what is in the journal is run `again`.
+void session_tx_leave(struct session *s, bool again);
+// The replica is out of the game: the transaction is deferred again; `reason` as in struct transaction.
+void session_tx_unplace(struct session *s, unsigned reason);
+void session_tx_refusal(const struct session *s, struct fault *f);
+
 // session_settings.c
+// The defaults of transactions by the values of default_transaction_isolation and ..._read_only; an empty one says
+// nothing.
+struct tx_modes session_modes_of(struct span isolation, struct span read_only);
+// Whether session_touch would say true.
+bool session_touch_is_known(struct session *s, struct span unit);
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit);
 // The exchange `due` has been answered.
@@ -161,5 +206,7 @@ void session_client_drained(void *owner, struct client *c);
 bool session_send_client(struct session *s, struct span bytes);
 // What follows when answers have come: back to the pool, the next unit, back-pressure.
 void session_settle(struct session *s);
+// Of the above, what follows an answer that needed no server: the end of a drain, the time that the client may idle.
+void session_rest(struct session *s);
 
 #endif

@@ -34,7 +34,8 @@ static bool is_own(const struct session *s, const struct server *sv) {
 
 bool session_forgets_sequences(const struct session *s, bool moves) {
     const struct server *sv = s->server;
-    bool matters = moves || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
+    bool begins = session_tx_begins(s); // which may ask later
+    bool matters = moves || begins || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
     return matters && !s->on_replica && sv->sequence_user && !is_own(s, sv) && (s->session_mode || user_asks(s));
 }
 

@@ -113,17 +113,31 @@ static void add_touched(struct session *s, const struct setting_names *n) {
     s->touched->names.restores |= n->restores;
 }
 
+static void collect(struct session *s, struct span unit, struct setting_names *n) {
+    const struct request *r = &s->request;
+    struct span sql;
+    if (r->kind == REQUEST_BATCH)
+        collect_batch(s, unit, n);
+    else if (r->stream || !msg_query(span_from(unit, PROTO_HEADER_LEN), &sql))
+        n->unknown = true;
+    else
+        setting_names_add(n, sql);
+}
+
+bool session_touch_is_known(struct session *s, struct span unit) {
+    struct setting_names n;
+    setting_names_init(&n);
+    collect(s, unit, &n);
+    bool known = !n.unknown;
+    setting_names_release(&n);
+    return known;
+}
+
 bool session_touch(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     struct setting_names n;
-    struct span sql;
     setting_names_init(&n);
-    if (r->kind == REQUEST_BATCH)
-        collect_batch(s, unit, &n);
-    else if (r->stream || !msg_query(span_from(unit, PROTO_HEADER_LEN), &sql))
-        n.unknown = true;
-    else
-        setting_names_add(&n, sql);
+    collect(s, unit, &n);
     if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL)) {
         settings_put_names(s->settings, &n.names);
         settings_put_names(s->startup, &n.names);
@@ -281,23 +295,27 @@ static void adopt(struct session *s, struct span unset, struct span pairs) {
     buf_release(&again);
 }
 
-// The answer, as far as there is one: without it the settings stay where they are, and the pins as they were.
-static void take_answer(struct session *s) {
+// The answer, as far as there is one: without it the settings stay where they are, and the pins as they were. False
+// when the session ends with it.
+static bool take_answer(struct session *s) {
     const struct touched *t = s->touched;
     struct read_back r = {.unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2)};
     bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
+    bool kept = settings && !carried;
     if (r.whole) session_states_read(s, t->states, r.states);
-    if (settings && carried)
-        adopt(s, buf_span(&r.unset), buf_span(&r.pairs));
-    else if (settings)
-        session_set_pins(s, s->pins | PIN_BIT(SET));
+    if (settings && carried) adopt(s, buf_span(&r.unset), buf_span(&r.pairs));
+    if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
     buf_release(&r.unset);
     buf_release(&r.pairs);
+    if (!kept || !s->on_replica) return true;
+    session_fail(s, STAT_ERROR_UNSUPPORTED, "0A000", // no connection to a replica is kept
+                 "what was SET in a READ ONLY transaction on a replica cannot be carried to another server");
+    return false;
 }
 
 void session_settings_read(struct session *s) {
     struct buf *told = &s->env->wbuf;
-    take_answer(s);
+    if (!take_answer(s)) return;
     response_start(&s->response, false);
     session_forget_touched(s);
     know_context(s);
@@ -342,18 +360,54 @@ static void warn(struct buf *told, const char *name, const char *const *words) {
     reply_notice(told, &f);
 }
 
+// As PostgreSQL's parse_bool takes it: "on", "true", "yes", "1", and what they begin with.
+static bool is_true(struct span value) {
+    static const char *const words[] = {"true", "yes", "1"};
+    for (size_t i = 0; i < countof(words); i++)
+        if (value.len && value.len <= strlen(words[i]) &&
+            strncasecmp((const char *)value.ptr, words[i], value.len) == 0)
+            return true;
+    return value.len == 2 && strncasecmp((const char *)value.ptr, "on", 2) == 0;
+}
+
+struct tx_modes session_modes_of(struct span isolation, struct span read_only) {
+    static const struct {
+        const char *name;
+        struct tx_modes modes;
+    } levels[] = {
+        {"read uncommitted", {.isolation = TX_ISOLATION_READ_UNCOMMITTED}},
+        {"read committed", {.isolation = TX_ISOLATION_READ_COMMITTED}},
+        {"repeatable read", {.isolation = TX_ISOLATION_REPEATABLE_READ}},
+        {"serializable", {.isolation = TX_ISOLATION_SERIALIZABLE}},
+    };
+    struct tx_modes m = {0};
+    for (size_t i = 0; i < countof(levels); i++)
+        if (isolation.len == strlen(levels[i].name) &&
+            strncasecmp((const char *)isolation.ptr, levels[i].name, isolation.len) == 0)
+            m = levels[i].modes;
+    if (read_only.len) m.access = is_true(read_only) ? TX_ACCESS_READ_ONLY : TX_ACCESS_READ_WRITE;
+    return m;
+}
+
+static void configure_transactions(struct session *s) {
+    struct span isolation = {0}, read_only = {0}, name = {0};
+    (void)settings_get(s->settings, span_str("default_transaction_isolation"), &isolation);
+    (void)settings_get(s->settings, span_str("default_transaction_read_only"), &read_only);
+    (void)settings_get(s->settings, span_str("application_name"), &name);
+    s->tx_defaults = tx_modes_over(s->login_modes, session_modes_of(isolation, read_only));
+    s->serializable = s->tx_defaults.isolation == TX_ISOLATION_SERIALIZABLE; // a replica has no such transactions
+    s->dumps = span_is(name, "pg_dump") || span_is(name, "pg_dumpall");
+}
+
 void session_configure(struct session *s, struct buf *told) {
     static const char *const routes[] = {"auto", "primary", "replica", NULL};
     static const char *const levels[] = {"eventual", "session", "monotonic", "global", NULL};
     const struct config *c = s->env->config;
-    struct span isolation;
     int preference = config_route(c, s->client.database, s->client.user);
     int consistency = config_consistency(c, s->client.database, s->client.user);
     if (!word_of(s, "pgsteer.route", routes, &preference)) warn(told, "pgsteer.route", routes);
     if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(told, "pgsteer.consistency", levels);
     s->preference = (enum preference)preference;
     s->consistency = (enum consistency)consistency;
-    // A replica has no serializable transactions.
-    s->serializable = settings_get(s->settings, span_str("default_transaction_isolation"), &isolation) &&
-                      strcasecmp((const char *)isolation.ptr, "serializable") == 0;
+    configure_transactions(s);
 }

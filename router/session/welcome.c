@@ -12,6 +12,7 @@ struct welcome {
     struct buf key;
     struct settings *settings;
     struct buf parameters;
+    struct tx_modes modes;
     uint64_t stored_us, defaults_us;
 };
 
@@ -43,17 +44,18 @@ void welcomes_fini(struct welcomes *w) {
 }
 
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
-                         uint64_t now_us, uint64_t defaults_us, bool *fresh) {
+                         uint64_t now_us, uint64_t defaults_us, bool *fresh, struct tx_modes *modes) {
     struct buf key = make_key(database, user, settings);
     struct welcome *x = find(w, &key);
     buf_release(&key);
     if (x && x->defaults_us < defaults_us) x = NULL;
+    if (x) *modes = x->modes;
     *fresh = x && now_us - x->stored_us < (uint64_t)WELCOME_FRESH_MS * 1000;
     return x ? buf_span(&x->parameters) : span_of(NULL, 0);
 }
 
 void welcome_store(struct welcomes *w, const char *database, const char *user, struct settings *settings,
-                   struct span parameters, uint64_t now_us, uint64_t defaults_us) {
+                   struct span parameters, struct tx_modes modes, uint64_t now_us, uint64_t defaults_us) {
     struct buf key = make_key(database, user, settings);
     struct welcome *x = find(w, &key);
     if (x) drop(w, x);
@@ -64,6 +66,7 @@ void welcome_store(struct welcomes *w, const char *database, const char *user, s
     settings_ref(settings);
     x->parameters = buf_make(SIZE_MAX / 2);
     buf_put_span(&x->parameters, parameters);
+    x->modes = modes;
     x->stored_us = now_us;
     x->defaults_us = defaults_us;
     HASH_ADD_KEYPTR(hh, w->all, x->key.data, buf_len(&x->key), x);

@@ -8,6 +8,7 @@
 #ifndef PGSTEER_ROUTER_SESSION_WELCOME_H
 #define PGSTEER_ROUTER_SESSION_WELCOME_H
 
+#include "parser/tx_modes.h"
 #include "router/session/settings.h"
 
 enum { WELCOMES_MAX = 1024, WELCOME_FRESH_MS = 60 * 1000 };
@@ -19,11 +20,12 @@ struct welcomes {
 
 void welcomes_fini(struct welcomes *w);
 // The parameters, as the ParameterStatus messages that are sent, or an empty span; never those of before `defaults_us`,
-// when the defaults have changed. `*fresh` is false when they are older than WELCOME_FRESH_MS.
+// when the defaults have changed. `*fresh` is false when they are older than WELCOME_FRESH_MS. `*modes`: the
+// defaults of transactions.
 struct span welcome_find(struct welcomes *w, const char *database, const char *user, const struct settings *settings,
-                         uint64_t now_us, uint64_t defaults_us, bool *fresh);
+                         uint64_t now_us, uint64_t defaults_us, bool *fresh, struct tx_modes *modes);
 // Remembers; keeps a reference on `settings`. `defaults_us`: the moment whose defaults are among them.
 void welcome_store(struct welcomes *w, const char *database, const char *user, struct settings *settings,
-                   struct span parameters, uint64_t now_us, uint64_t defaults_us);
+                   struct span parameters, struct tx_modes modes, uint64_t now_us, uint64_t defaults_us);
 
 #endif

@@ -150,6 +150,9 @@ void request_parse(struct buf *b, struct span name, struct span query, struct sp
     buf_msg_end(b, at);
 }
 
+void request_bind(struct buf *b) { put_message(b, FE_BIND, span_of("\0\0\0\0\0\0\0\0", 8)); }
+void request_execute(struct buf *b) { put_message(b, FE_EXECUTE, span_of("\0\0\0\0\0", 5)); }
+
 static void put_statement_target(struct buf *b, char type, struct span name) {
     size_t at = buf_msg_begin(b, type);
     buf_put_u8(b, PROTO_KIND_STATEMENT);

@@ -41,6 +41,8 @@ void request_password(struct buf *b, struct span bytes_with_nul); // PasswordMes
 void request_sasl_initial(struct buf *b, const char *mechanism, struct span data);
 void request_sasl_response(struct buf *b, struct span data);
 void request_parse(struct buf *b, struct span name, struct span query, struct span types); // types as in msg_parse
+void request_bind(struct buf *b);    // the unnamed statement, without parameters, in the unnamed portal
+void request_execute(struct buf *b); // the unnamed portal, all of it
 void request_close_statement(struct buf *b, struct span name);
 void request_describe_statement(struct buf *b, struct span name);
 void request_sync(struct buf *b);

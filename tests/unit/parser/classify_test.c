@@ -252,10 +252,150 @@ static void names(void **state) {
     assert_string_equal(verdict_fact_str(0), "?");
 }
 
+// What a text says of its transaction.
+static void controls(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        enum verdict_control control;
+        struct tx_modes modes;
+    } cases[] = {
+        {"BEGIN", CONTROL_BEGIN, {0}},
+        {"/* x */ begin work;", CONTROL_BEGIN, {0}},
+        {"START TRANSACTION READ ONLY", CONTROL_START, {.access = TX_ACCESS_READ_ONLY}},
+        {"BEGIN READ ONLY, READ WRITE", CONTROL_BEGIN, {.access = TX_ACCESS_READ_WRITE}},
+        {"BEGIN ISOLATION LEVEL READ UNCOMMITTED NOT DEFERRABLE",
+         CONTROL_BEGIN,
+         {.isolation = TX_ISOLATION_READ_UNCOMMITTED, .deferrable = TX_DEFERRABLE_OFF}},
+        {"BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE",
+         CONTROL_BEGIN,
+         {TX_ISOLATION_SERIALIZABLE, TX_ACCESS_READ_ONLY, TX_DEFERRABLE_ON}},
+        {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+         CONTROL_MODES,
+         {.isolation = TX_ISOLATION_REPEATABLE_READ, .access = TX_ACCESS_READ_ONLY}},
+        {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", CONTROL_NONE, {0}},
+        {"SET TRANSACTION SNAPSHOT '1-1'", CONTROL_NONE, {0}},
+        {"COMMIT", CONTROL_COMMIT, {0}},
+        {"END AND CHAIN", CONTROL_COMMIT, {0}},
+        {"ABORT", CONTROL_ROLLBACK, {0}},
+        {"ROLLBACK AND CHAIN", CONTROL_ROLLBACK, {0}},
+        {"SAVEPOINT a", CONTROL_NONE, {0}},
+        {"ROLLBACK TO a", CONTROL_NONE, {0}},
+        {"COMMIT PREPARED 'x'", CONTROL_NONE, {0}},
+        {"BEGIN; SET TRANSACTION READ ONLY", CONTROL_NONE, {0}},
+        {"SELECT 1", CONTROL_NONE, {0}},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct verdict v = verdict_with(cases[i].sql, NULL);
+        if (v.control != cases[i].control) fail_msg("%s: control %d", cases[i].sql, v.control);
+        if (memcmp(&v.modes, &cases[i].modes, sizeof v.modes) != 0) fail_msg("%s: modes", cases[i].sql);
+    }
+}
+
+// Which texts a READ ONLY transaction may run on a replica as on the primary, errors included.
+static void apart(void **state) {
+    (void)state;
+    static const char *const same[] = {
+        "SELECT 1",
+        "BEGIN",
+        "COMMIT",
+        "SAVEPOINT a",
+        "ROLLBACK TO a",
+        "COMMIT AND CHAIN",
+        "INSERT INTO t VALUES (1)",
+        "CREATE TABLE t (i int)",
+        "TRUNCATE t",
+        "SELECT * FROM t FOR UPDATE",
+        "WITH x AS (DELETE FROM t RETURNING 1) SELECT * FROM x",
+        "SELECT 1 INTO t",
+        "SELECT nextval('s')",
+        "SELECT setval('s', 1)",
+        "SELECT set_config('my.x', '1', true), current_setting('my.x')",
+        "SHOW work_mem",
+        "SET LOCAL work_mem = '1MB'",
+        "SET work_mem = '1MB'",
+        "SET TRANSACTION READ ONLY",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "FETCH c",
+        "DEALLOCATE a",
+        "UNLISTEN a",
+        "LOCK TABLE t IN ACCESS SHARE MODE",
+        "COPY t TO STDOUT",
+        "COPY t FROM STDIN",
+        "EXPLAIN SELECT 1",
+        "SELEC 1",
+        "SELECT /* pgsteer: replica */ mine()",
+        "SELECT /* pgsteer: primary */ 1",
+    };
+    static const char *const not_same[] = {
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT * FROM t FOR UPDATE OF t SKIP LOCKED; SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock(id) FROM t FOR SHARE",
+        "SELECT txid_current()",
+        "SELECT pg_is_in_recovery()",
+        "SELECT pg_export_snapshot()",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT lo_create(0)",
+        "SELECT nextval('s'), pg_backend_pid()",
+        "SELECT mine()",
+        "SELECT currval('s')",
+        "SELECT * FROM pg_stat_activity",
+        "SELECT set_config('transaction_read_only', 'off', true)",
+        "BEGIN READ WRITE",
+        "SET TRANSACTION READ WRITE",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET TRANSACTION SNAPSHOT '1-1'",
+        "SET LOCAL transaction_read_only = off",
+        "SET transaction_isolation = 'serializable'",
+        "SHOW in_hot_standby",
+        "SHOW ALL",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "DECLARE c CURSOR FOR SELECT pg_advisory_lock(1)",
+        "PREPARE a AS SELECT 1",
+        "EXECUTE a",
+        "LISTEN a",
+        "NOTIFY a",
+        "LOAD 'a'",
+        "DO 'begin end'",
+        "CALL a()",
+        "COPY t TO '/x'",
+        "VACUUM",
+        "LOCK TABLE t",
+        "LOCK TABLE t IN ROW SHARE MODE",
+        "PREPARE TRANSACTION 'x'",
+        "COMMIT PREPARED 'x'",
+        "DISCARD ALL",
+        "BEGIN /* pgsteer: primary */ READ ONLY",
+    };
+    for (size_t i = 0; i < countof(same); i++)
+        if (verdict_with(same[i], NULL).apart) fail_msg("%s", same[i]);
+    for (size_t i = 0; i < countof(not_same); i++)
+        if (!verdict_with(not_same[i], NULL).apart) fail_msg("%s", not_same[i]);
+}
+
+static void timed(void **state) {
+    (void)state;
+    static const char *const yes[] = {"SELECT now()",
+                                      "SELECT CURRENT_TIMESTAMP(3)",
+                                      "SELECT localtime",
+                                      "SELECT current_date + 1",
+                                      "SELECT transaction_timestamp()",
+                                      "SELECT age(t) FROM a",
+                                      "SELECT mine()"};
+    static const char *const no[] = {"SELECT clock_timestamp()", "SELECT current_user", "SELECT age(a, b) FROM t",
+                                     "SELECT lower('A')", "SELECT statement_timestamp()"};
+    for (size_t i = 0; i < countof(yes); i++)
+        if (!verdict_with(yes[i], NULL).timed) fail_msg("%s", yes[i]);
+    for (size_t i = 0; i < countof(no); i++)
+        if (verdict_with(no[i], NULL).timed) fail_msg("%s", no[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statements), cmocka_unit_test(commands), cmocka_unit_test(with_catalog),
         cmocka_unit_test(certainty),  cmocka_unit_test(limits),   cmocka_unit_test(names),
+        cmocka_unit_test(controls),   cmocka_unit_test(apart),    cmocka_unit_test(timed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

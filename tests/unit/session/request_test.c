@@ -398,6 +398,87 @@ static void wrong_messages_are_refused(void **state) {
     teardown(&f);
 }
 
+static bool is_lone(struct fixture *f) {
+    request_sync(&f->in);
+    struct request r = scan(f, 1);
+    bool lone = request_is_lone(&r, buf_span(&f->in));
+    teardown(f);
+    setup(f);
+    return lone;
+}
+
+static void a_lone_statement_is_told_from_more(void **state) {
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    parse(&f, "", "BEGIN");
+    request_bind(&f.in);
+    request_execute(&f.in);
+    assert_true(is_lone(&f));
+    parse(&f, "", "BEGIN"); // described in every way
+    put(&f, FE_DESCRIBE, "S", 2);
+    request_bind(&f.in);
+    put(&f, FE_DESCRIBE, "P", 2);
+    request_execute(&f.in);
+    assert_true(is_lone(&f));
+    request_bind(&f.in); // of a statement from before
+    request_execute(&f.in);
+    assert_true(is_lone(&f));
+    parse(&f, "", "BEGIN"); // not executed
+    request_bind(&f.in);
+    assert_false(is_lone(&f));
+    parse(&f, "", "BEGIN"); // twice
+    request_bind(&f.in);
+    request_execute(&f.in);
+    request_execute(&f.in);
+    assert_false(is_lone(&f));
+    parse(&f, "", "BEGIN"); // a value for it
+    bind(&f, "", "", 1);
+    request_execute(&f.in);
+    assert_false(is_lone(&f));
+    request_parse(&f.in, span_str(""), span_str("BEGIN"), span_of("\0\1\0\0\0\27", 6)); // a type of a parameter
+    request_bind(&f.in);
+    request_execute(&f.in);
+    assert_false(is_lone(&f));
+    parse(&f, "a", "BEGIN"); // another one is bound
+    request_bind(&f.in);
+    request_execute(&f.in);
+    assert_false(is_lone(&f));
+    parse(&f, "", "BEGIN");
+    request_bind(&f.in);
+    request_execute(&f.in);
+    put(&f, FE_CLOSE, "S", 2);
+    assert_false(is_lone(&f));
+    teardown(&f);
+}
+
+static void what_begins_a_transaction_leads(void **state) {
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    parse(&f, "", "BEGIN READ ONLY");
+    request_bind(&f.in);
+    request_execute(&f.in);
+    parse(&f, "", "SELECT 1");
+    request_bind(&f.in);
+    request_execute(&f.in);
+    request_sync(&f.in);
+    struct request r = scan(&f, 1);
+    assert_true(r.leads);
+    assert_int_equal(r.modes.access, TX_ACCESS_READ_ONLY);
+    assert_int_equal(r.verdict.kind, VERDICT_TRANSACTION);
+    assert_int_equal(r.verdict.control, CONTROL_NONE);
+    assert_int_equal(r.body.kind, VERDICT_READ);
+    buf_clear(&f.in);
+    parse(&f, "", "INSERT INTO t VALUES (1)");
+    request_bind(&f.in);
+    parse(&f, "", "BEGIN READ ONLY");
+    request_bind(&f.in);
+    request_sync(&f.in);
+    assert_false(scan(&f, 1).leads);
+    teardown(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_query_is_a_unit),
@@ -414,6 +495,8 @@ int main(void) {
         cmocka_unit_test(a_copy_is_one_when_it_is_run),
         cmocka_unit_test(malformed_messages_go_to_the_server),
         cmocka_unit_test(wrong_messages_are_refused),
+        cmocka_unit_test(a_lone_statement_is_told_from_more),
+        cmocka_unit_test(what_begins_a_transaction_leads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

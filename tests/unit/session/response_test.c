@@ -72,7 +72,15 @@ static void on_parameter(void *arg, struct span name, struct span value) {
     (void)arg, (void)value;
     event("%.*s ", (int)name.len, name.ptr);
 }
-static const struct response_ops ops = {on_send, on_ready, on_skipping, on_copy_in, on_parameter};
+static void on_sync_wanted(void *arg) { (void)arg, event("sync "); }
+static const struct response_ops ops = {
+    .send = on_send,
+    .ready = on_ready,
+    .skipping = on_skipping,
+    .copy_in = on_copy_in,
+    .sync_wanted = on_sync_wanted,
+    .parameter = on_parameter,
+};
 
 static void setup(size_t step) {
     w = (struct world){.step = step, .from_server = buf_make(1 << 22), .to_client = buf_make(1 << 22)};
@@ -179,6 +187,58 @@ static void ours_are_swallowed_and_invented(void **state) {
         assert_int_equal(play(&f), RESPONSE_OK);
         assert_string_equal(client_got(), "12nC3Z");
         assert_string_equal(w.events, "TimeZone swallowed:I I "); // the session knows, the client need not
+    }
+}
+
+static void prefix(void) {
+    static const enum reply_kind kinds[] = {REPLY_PARSE, REPLY_BIND, REPLY_EXECUTE};
+    for (size_t i = 0; i < countof(kinds); i++)
+        pipeline_push(&w.server.replies, kinds[i], REPLY_SWALLOW)->prefix = true;
+}
+
+static void a_begin_of_ours_is_swallowed(void **state) {
+    (void)state;
+    EACH_STEP {
+        struct fault f;
+        BEGIN_STEP;
+        prefix();
+        due(REPLY_QUERY, REPLY_FORWARD);
+        say(BE_PARSE_COMPLETE, "", 0);
+        say(BE_BIND_COMPLETE, "", 0);
+        say(BE_COMMAND_COMPLETE, "BEGIN", 6);
+        rows(1);
+        ready('T');
+        assert_int_equal(play(&f), RESPONSE_OK);
+        assert_string_equal(client_got(), "TDCZ");
+        assert_string_equal(w.events, "T ");
+    }
+}
+
+// The server skips what follows; the client is told that its transaction has failed, although the server has none.
+static void a_begin_of_ours_fails(void **state) {
+    (void)state;
+    static const struct {
+        bool query, sync;
+        const char *events;
+    } cases[] = {{true, false, "sync I! "}, {false, true, "I! "}, {false, false, "skipping I! "}};
+    for (size_t i = 0; i < countof(cases); i++) {
+        EACH_STEP {
+            struct fault f;
+            BEGIN_STEP;
+            prefix();
+            due(cases[i].query ? REPLY_QUERY : REPLY_BIND, REPLY_FORWARD);
+            if (cases[i].sync) due(REPLY_SYNC, REPLY_FORWARD);
+            say(BE_PARSE_COMPLETE, "", 0);
+            say_error("57014", "canceling statement due to user request");
+            assert_int_equal(play(&f), RESPONSE_OK);
+            if (!cases[i].query && !cases[i].sync) due(REPLY_SYNC, REPLY_FORWARD); // the client's own
+            ready('I');
+            assert_int_equal(play(&f), RESPONSE_OK);
+            assert_string_equal(client_got(), "EZ");
+            assert_int_equal(*(w.to_client.data + w.to_client.tail - 1), 'E');
+            assert_string_equal(w.events, cases[i].events);
+            assert_true(pipeline_is_empty(&w.server.replies) && !w.x.begin_failed);
+        }
     }
 }
 
@@ -484,6 +544,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_simple_answer_is_forwarded),
         cmocka_unit_test(ours_are_swallowed_and_invented),
+        cmocka_unit_test(a_begin_of_ours_is_swallowed),
+        cmocka_unit_test(a_begin_of_ours_fails),
         cmocka_unit_test(an_error_skips_to_the_sync),
         cmocka_unit_test(a_read_is_kept_back_until_its_first_row),
         cmocka_unit_test(what_a_replica_refuses_is_run_again),
