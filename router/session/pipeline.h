@@ -27,6 +27,22 @@ enum reply_kind {
 
 enum reply_action { REPLY_FORWARD, REPLY_SWALLOW, REPLY_INVENT };
 
+// What the client's messages between one ReadyForQuery and the next do.
+struct exchange {
+    bool wrote;        // it is not just a read
+    bool begins, ends; // a transaction
+    bool queries;      // a query may have been run by it
+    bool binds;        // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
+};
+
+static inline struct exchange exchange_join(struct exchange a, struct exchange b) {
+    return (struct exchange){.wrote = a.wrote || b.wrote,
+                             .begins = a.begins || b.begins,
+                             .ends = a.ends || b.ends,
+                             .queries = a.queries || b.queries,
+                             .binds = a.binds || b.binds};
+}
+
 // What a Parse or Close, or the Execute of a DEALLOCATE, did to the client's names when it was sent, so that it can be
 // undone if the server never did it.
 struct reply {
@@ -44,12 +60,9 @@ struct reply {
     bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
     bool prefix;              // of a BEGIN that the router has put before what the client sent
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
-    bool counted;      // it is one of the session's `due`
-    bool wrote;        // it is not just a read
-    bool begins, ends; // a transaction
-    bool queries;      // a query may have been run by it
-    bool binds;        // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
-    uint32_t journal;  // bytes of the session's journal that it stands for
+    bool counted; // it is one of the session's `due`
+    struct exchange does;
+    uint32_t journal; // bytes of the session's journal that it stands for
     union {
         uint64_t started_us; // when it was sent
         uint64_t epoch;      // DESCRIBE: the schema's; 0 = of some server's, which others may not have yet

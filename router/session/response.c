@@ -309,17 +309,17 @@ static enum response_result on_ready(struct response *x, struct server *s, const
 
 // PostgreSQL ignores a Sync that it reads while in copy mode, so no ReadyForQuery will come for the one that was sent
 // with the batch.
-static bool forget_sync(struct pipeline *p) {
+static const struct reply *forget_sync(struct pipeline *p) {
     uint32_t last = p->count - 1;
-    if (last == 0 || pipeline_at(p, last)->kind != REPLY_SYNC) return false;
+    if (last == 0 || pipeline_at(p, last)->kind != REPLY_SYNC) return NULL;
     p->count--;
-    return true;
+    return pipeline_at(p, last);
 }
 
 static enum response_result on_copy_in(struct response *x, struct server *s) {
     struct reply *due = pipeline_head(&s->replies);
     bool extended = due->kind == REPLY_EXECUTE;
-    x->ops->copy_in(x->arg, extended, extended && forget_sync(&s->replies));
+    x->ops->copy_in(x->arg, extended, extended ? forget_sync(&s->replies) : NULL);
     return RESPONSE_OK;
 }
 

@@ -26,8 +26,8 @@ struct response_ops {
     // An error came before the client's Sync was sent: the server skips what follows up to it.
     void (*skipping)(void *arg);
     // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is
-    // ignored by PostgreSQL (`sync_ignored`); another one will come.
-    void (*copy_in)(void *arg, bool extended, bool sync_ignored);
+    // ignored by PostgreSQL (`ignored` is its entry, else NULL); another one will come.
+    void (*copy_in)(void *arg, bool extended, const struct reply *ignored);
     // A BEGIN put before a Query has failed: the server skips the Query, up to the Sync that must be sent now.
     void (*sync_wanted)(void *arg);
     // A parameter of the session has changed at the client's own doing.

@@ -58,13 +58,20 @@ void session_send_sync(struct session *s) {
     send_server(s, &iov, 1);
 }
 
+// What has been sent since the last one is answered by `due`.
+static void end_exchange(struct session *s, struct reply *due) {
+    due->counted = true;
+    due->does = s->opened;
+    due->started_us = s->env->server.now_us(s->env->server.arg);
+    s->opened = (struct exchange){0};
+    s->open = false;
+    s->due++;
+}
+
 // `sync` is the client's, which may be malformed: an error, but a Sync all the same.
 static void send_sync(struct session *s, struct span sync) {
     struct reply *due = pipeline_push(&s->server->replies, REPLY_SYNC, REPLY_FORWARD);
-    due->counted = true;
-    due->started_us = s->env->server.now_us(s->env->server.arg);
-    s->due++;
-    s->open = false;
+    end_exchange(s, due);
     struct iovec iov = {(void *)(uintptr_t)sync.ptr, sync.len};
     send_server(s, &iov, 1);
 }
@@ -368,22 +375,25 @@ static struct buf take_journal(struct session_env *env) {
     return env->n_journals ? env->journals[--env->n_journals] : buf_make(SESSION_JOURNAL_LIMIT);
 }
 
-static void note_exchange(struct session *s, struct span unit, bool begun) {
+// A batch may come in several units, of which the last may be no more than a Sync.
+static struct exchange exchange_of(const struct session *s, bool begun) {
+    uint32_t facts = s->request.verdict.facts;
+    return (struct exchange){.wrote = may_write(s),
+                             .begins = begun || (facts & FACT_BEGIN),
+                             .ends = (facts & FACT_END) != 0,
+                             .queries = transaction_queries(&s->request),
+                             .binds = s->on_replica && transaction_binds(&s->request, session_tx_modes(s))};
+}
+
+static void note_exchange(struct session *s, struct span unit) {
     struct pipeline *p = &s->server->replies;
     struct reply *due = pipeline_at(p, p->count - 1);
-    due->counted = true;
-    due->wrote = may_write(s);
-    due->begins = begun || (s->request.verdict.facts & FACT_BEGIN) != 0;
-    due->ends = (s->request.verdict.facts & FACT_END) != 0;
-    due->started_us = s->env->server.now_us(s->env->server.arg);
-    due->queries = transaction_queries(&s->request);
-    due->binds = s->on_replica && transaction_binds(&s->request, session_tx_modes(s));
+    end_exchange(s, due);
     if (s->response.rerunnable) {
         due->journal = (uint32_t)unit.len;
         if (!s->journal.cap) s->journal = take_journal(s->env);
         buf_put_span(&s->journal, unit);
     }
-    s->due++;
 }
 
 // The unit's messages into `out`, or the unit itself in `*raw` where they need no change; what is due is noted.
@@ -398,7 +408,8 @@ static void put_unit(struct session *s, struct span unit, bool begun, struct buf
         if (r->kind == REQUEST_QUERY && r->runs) session_forget_unnamed(s);
         pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
     }
-    if (!s->open) note_exchange(s, unit, begun);
+    s->opened = exchange_join(s->opened, exchange_of(s, begun));
+    if (!s->open) note_exchange(s, unit);
 }
 
 static void send_unit(struct session *s, struct span unit) {

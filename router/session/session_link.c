@@ -369,6 +369,7 @@ void session_run_again(struct session *s, bool anywhere) {
     s->due = 0;
     s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
+    s->opened = (struct exchange){0};
     s->settling = 0;
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
@@ -397,8 +398,8 @@ static struct loss loss_of(const struct session *s, struct server *sv) {
     struct loss l = {.due = s->due, .in_transaction = sv->tx_status != PROTO_TX_IDLE, .flush = s->flush_due};
     for (uint32_t i = 0; i < sv->replies.count; i++) {
         const struct reply *due = pipeline_at(&sv->replies, i);
-        if (due->begins) l.in_transaction = true;
-        if (!due->ends || !l.in_transaction) continue;
+        if (due->does.begins) l.in_transaction = true;
+        if (!due->does.ends || !l.in_transaction) continue;
         l.ending = true;
         l.in_transaction = false;
     }
@@ -455,11 +456,12 @@ void session_note_read(struct session *s) {
 }
 
 static void forget_due(struct session *s) {
-    if (s->due && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
+    if ((s->due || s->open) && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
     s->claimed = s->prelude_due = s->proving = s->leaving = false;
     s->tx = (struct transaction){0};
     s->open = s->flush_due = s->copy_due = s->copying = false;
+    s->opened = (struct exchange){0};
     s->copies_ended = 0;
     s->settling = 0;
     s->tx_wrote = false;

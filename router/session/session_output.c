@@ -73,10 +73,10 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
         buf_consume(&s->journal, due->journal);
         stats_add(stats, STAT_EXCHANGES, 1);
         if (tx_status == PROTO_TX_IDLE) stats_add(stats, STAT_TRANSACTIONS, 1);
-        stats_observe(stats, due->wrote ? STAT_HISTOGRAM_WRITE : STAT_HISTOGRAM_READ,
+        stats_observe(stats, due->does.wrote ? STAT_HISTOGRAM_WRITE : STAT_HISTOGRAM_READ,
                       s->env->server.now_us(s->env->server.arg) - due->started_us);
     }
-    if (due->wrote) s->tx_wrote = true;
+    if (due->does.wrote) s->tx_wrote = true;
     if (s->tx_wrote) session_note_write(s);
     if (!s->response.drop) session_note_read(s);
     if (tx_status == PROTO_TX_IDLE) s->tx_wrote = false;
@@ -95,12 +95,15 @@ static void on_skipping(void *arg) {
 
 static void on_sync_wanted(void *arg) { session_send_sync(arg); }
 
-static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
+static void on_copy_in(void *arg, bool extended, const struct reply *ignored) {
     struct session *s = arg;
     s->copy_due = false;
     s->copying = s->copies_ended == 0;
     if (s->copies_ended) s->copies_ended--;
-    if (sync_ignored) s->due--;
+    if (ignored) {
+        s->due--;
+        s->opened = exchange_join(ignored->does, s->opened);
+    }
     if (extended) s->open = true;
 }
 

@@ -163,7 +163,7 @@ static void know_context(struct session *s) {
 bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
 
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
-    if (s->touched && (due->ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
+    if (s->touched && (due->does.ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->undone = true;
     if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
     s->lexing = false;

@@ -242,10 +242,10 @@ void session_tx_answered(struct session *s, const struct reply *due, char tx_sta
         *tx = (struct transaction){0};
         return;
     }
-    tx->queried |= due->queries;
-    if (due->begins && due->ends)
+    tx->queried |= due->does.queries;
+    if (due->does.begins && due->does.ends)
         chain(tx);
-    else if (tx_status == PROTO_TX_FAILED || due->binds)
+    else if (tx_status == PROTO_TX_FAILED || due->does.binds)
         tx->bound = true;
     if (tx->bound) s->response.rerunnable = false;
 }

@@ -6,6 +6,7 @@ import time
 import asyncpg
 import pytest
 
+import frontend as fe
 from harness.load import PORT, Background, port, ports
 from pgcluster import wait_until
 
@@ -190,3 +191,40 @@ def test_eventual_for_one_user(router, late, numbers):
             conn.execute(f"update {numbers} set v = v + 1 where id = 1")
         assert careful.execute(PORT).fetchone()[0] == late.primary.port
         assert careless.execute(PORT).fetchone()[0] != late.primary.port
+
+
+def copy_batch(name):
+    return fe.parse(f"copy {name} from stdin") + fe.bind() + fe.execute()
+
+
+DATA = fe.copy_data(b"1\t1\n") + fe.message("c")
+INSERT = "insert into {} values (1, 1)"
+# What writes a row, in messages each sent and answered before the next. (bytes, the reply that ends it)
+SPLIT_WRITES = {
+    "copy, data after the question": lambda name: [(copy_batch(name) + fe.SYNC, "G"), (DATA + fe.SYNC, "Z")],
+    "copy, data ahead of the question": lambda name: [(copy_batch(name) + DATA + fe.SYNC, "Z")],
+    "copy behind a commit": lambda name: [(fe.query("begin; select 1"), "Z"),
+                                          (fe.query("commit") + copy_batch(name) + DATA + fe.SYNC, "ZZ")],
+    "sync after a flush": lambda name: [(fe.parse(INSERT.format(name)) + fe.bind() + fe.execute() + fe.FLUSH, "C"),
+                                        (fe.SYNC, "Z")],
+    "a read after a flush": lambda name: [(fe.parse(INSERT.format(name)) + fe.bind() + fe.execute() + fe.FLUSH, "C"),
+                                          (fe.ask("select 1"), "Z")],
+    "longer than is held": lambda name: [(fe.parse(INSERT.format(name)) + fe.bind() + fe.execute() +
+                                          fe.parse("select length($1::text)") + fe.bind("", [b"x" * 3_000_000]) +
+                                          fe.execute() + fe.SYNC, "Z")],
+}
+
+
+@pytest.mark.parametrize("way", SPLIT_WRITES)
+def test_no_stale_read_whatever_the_messages(router, late, table, way):
+    """A write of which the router sees its end as something else: a Sync, a read, the data of a COPY."""
+    name = table()
+    with fe.Frontend(router()).login(password="app-password") as client:
+        for _ in range(3):
+            for data, end in SPLIT_WRITES[way](name):
+                client.send(data)
+                for kind in end:
+                    client.until(kind)
+            assert client.value(f"select count(*) from {name}") == "1"
+            client.ask(fe.query(f"delete from {name}"))
+            assert client.value(f"select count(*) from {name}") == "0"

@@ -64,9 +64,9 @@ static void on_ready(void *arg, const struct reply *due, char tx) {
     event("%s%c%s ", due->action == REPLY_SWALLOW ? "swallowed:" : "", tx, w.x.failed ? "!" : "");
 }
 static void on_skipping(void *arg) { (void)arg, event("skipping "); }
-static void on_copy_in(void *arg, bool extended, bool sync_ignored) {
+static void on_copy_in(void *arg, bool extended, const struct reply *ignored) {
     (void)arg;
-    event("copy_in%s%s ", extended ? " extended" : "", sync_ignored ? " ignored" : "");
+    event("copy_in%s%s ", extended ? " extended" : "", ignored ? " ignored" : "");
 }
 static void on_parameter(void *arg, struct span name, struct span value) {
     (void)arg, (void)value;
