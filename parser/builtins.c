@@ -108,6 +108,10 @@ bool builtin_relation_is_settings(struct span schema, struct span name) {
     return in_pg_catalog(schema) && span_is(name, "pg_settings");
 }
 
+bool builtin_relation_is_prepared(struct span schema, struct span name) {
+    return in_pg_catalog(schema) && span_is(name, "pg_prepared_statements");
+}
+
 bool builtin_schema_is_temp(struct span schema) {
     return span_is(schema, "pg_temp") || starts_with(schema, "pg_temp_") || starts_with(schema, "pg_toast_temp_");
 }

@@ -33,6 +33,8 @@ bool builtin_operator(struct span name);
 bool builtin_relation_is_primary(struct span schema, struct span name);
 // pg_settings: reading it shows the session's settings, and an UPDATE of it sets them.
 bool builtin_relation_is_settings(struct span schema, struct span name);
+// pg_prepared_statements: what of PREPARE and of Parse the session has.
+bool builtin_relation_is_prepared(struct span schema, struct span name);
 // pg_temp, pg_temp_N and pg_toast_temp_N.
 bool builtin_schema_is_temp(struct span schema);
 

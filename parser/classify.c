@@ -187,6 +187,7 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
         if (tree_args_name_temp(e)) b.facts |= FACT_TEMP; // a search_path that makes new tables temporary
         before |= tree_arg_text(e, 0, "setting_name", &setting) && tree_setting_is_of_transaction(setting);
     }
+    if (span_is(e->name, "pg_terminate_backend")) j->verdict.terminates = true;
     found_builtin(j, b);
     if (b.facts & (FACT_SET | FACT_SET_LOCAL) || is_sequence_write(e)) j->verdict.apart = before;
     j->verdict.timed |= b.class == BUILTIN_UNKNOWN || tells_time(e);
@@ -222,10 +223,12 @@ static void saw_sample(struct judge *j, const struct tree_event *e) {
 }
 
 static void saw_relation(struct judge *j, const struct tree_event *e) {
-    bool settings = builtin_relation_is_settings(e->schema, e->name);
-    if (settings || builtin_relation_is_primary(e->schema, e->name) ||
+    uint32_t facts = builtin_relation_is_settings(e->schema, e->name)   ? FACT_SHOW
+                     : builtin_relation_is_prepared(e->schema, e->name) ? FACT_EXECUTE
+                                                                        : 0;
+    if (facts || builtin_relation_is_primary(e->schema, e->name) ||
         (j->catalog && catalog_relation_is_primary(j->catalog, e->schema, e->name)))
-        found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, settings ? FACT_SHOW : 0, true);
+        found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, facts, true);
 }
 
 static void saw_change(struct judge *j, const struct tree_event *e) {

@@ -88,7 +88,7 @@ enum verdict_fact {
     FACT_ADVISORY_LOCK = 1u << 15,   // takes a session-level advisory lock
     FACT_ADVISORY_UNLOCK = 1u << 16, // releases one, or all
     FACT_PREPARE = 1u << 17,         // SQL PREPARE
-    FACT_EXECUTE = 1u << 18,         // SQL EXECUTE
+    FACT_EXECUTE = 1u << 18,         // SQL EXECUTE, or a look at what is prepared
     FACT_DEALLOCATE = 1u << 19,      // DEALLOCATE name
     FACT_DEALLOCATE_ALL = 1u << 20,  // DEALLOCATE ALL
     FACT_LOAD = 1u << 21,
@@ -121,6 +121,7 @@ struct verdict {
     uint32_t facts;        // enum verdict_fact, OR-ed
     bool certain;          // something speaks against a replica that no hint and no route = replica can talk away
     bool apart; // a READ ONLY transaction may get something else of it on a replica than on the primary; errors count
+    bool terminates; // calls pg_terminate_backend
     bool timed; // it tells when its transaction began, or calls what may
 };
 
@@ -130,6 +131,7 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     v.facts = a.facts | b.facts;
     v.certain = a.certain || b.certain;
     v.apart = a.apart || b.apart;
+    v.terminates = a.terminates || b.terminates;
     v.timed = a.timed || b.timed;
     v.control = CONTROL_NONE;
     v.modes = (struct tx_modes){0};

@@ -15,6 +15,7 @@
 #include "health/health.h"
 #include "router/admin/http.h"
 #include "router/process.h"
+#include "router/session/pid.h"
 #include "router/session/pins.h"
 #include "router/session/route.h"
 #include "router/worker.h"
@@ -67,8 +68,8 @@ static void on_note(struct mail *m, void *owner) {
         if (r->health) health_refresh_database(r->health, n->name);
         break;
     case NOTE_CANCEL:
-        if (worker_of_pid(n->pid) < r->n_workers)
-            worker_cancel(r->workers[worker_of_pid(n->pid)], n->pid, n->key, n->asked_us);
+        for (size_t i = 0; i < r->n_workers; i++)
+            if (pid_may_be_of(n->pid, i)) worker_cancel(r->workers[i], n->pid, n->key, n->asked_us);
         break;
     case NOTE_NUDGE:
         if (n->worker < r->n_workers) worker_nudge(r->workers[n->worker]);

@@ -6,6 +6,7 @@
 
 #include "base/mailbox.h"
 #include "base/mem.h"
+#include "router/session/pid.h"
 #include "router/session/session.h"
 
 enum { WORKER_STACK = 64 * 1024 * 1024 }; // the parser recurses; pages that are not touched cost nothing
@@ -56,9 +57,7 @@ static bool on_draining(void *arg) {
 static void on_cancel(void *arg, uint32_t pid, uint32_t key) {
     struct worker *w = arg;
     uint64_t asked_us = uv_hrtime() / 1000;
-    if (worker_of_pid(pid) == w->index)
-        session_cancel(&w->env, pid, key, asked_us);
-    else
+    if (!pid_may_be_of(pid, w->index) || !session_cancel(&w->env, pid, key, asked_us))
         w->ops.cancel(w->ops.arg, pid, key, asked_us);
 }
 
@@ -220,7 +219,7 @@ static void on_order(struct mail *m, void *owner) {
         sessions_catalog_changed(&w->env);
         catalog_unref(o->catalog);
         break;
-    case ORDER_CANCEL: session_cancel(&w->env, o->pid, o->key, o->asked_us); break;
+    case ORDER_CANCEL: (void)session_cancel(&w->env, o->pid, o->key, o->asked_us); break;
     case ORDER_NUDGE: pools_nudged(w->env.pools); break;
     case ORDER_DRAIN: drain(w); break;
     case ORDER_STOP: stop(w); break;
@@ -318,6 +317,7 @@ static void init_env(struct worker *w) {
     e->session_closed = session_closed;
     e->retry_soon = on_retry_soon;
     e->last_write_us = &w->shared->last_write_us;
+    e->terminate_us = &w->shared->terminate_us;
     e->schema_epoch = &w->shared->schema_epoch;
     e->defaults_changed_us = &w->shared->defaults_changed_us;
     e->sequence_users = &w->shared->sequence_users;

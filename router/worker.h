@@ -27,6 +27,7 @@ struct worker_shared {
     atomic_ullong schema_epoch;        // grows when DDL passes by
     atomic_ullong defaults_changed_us; // when an ALTER ROLE or DATABASE ... SET has passed by
     atomic_ullong last_write_us;       // when the last write of any client was acknowledged; for consistency = global
+    atomic_ullong terminate_us;        // when a client last called pg_terminate_backend
     atomic_ullong next_id;             // of clients
     atomic_ullong sequence_users;      // bits of those whose clients use currval or lastval
     atomic_bool draining;
@@ -41,16 +42,13 @@ struct worker_ops {
     void (*report)(void *arg, const char *node_name, enum evidence e);
     void (*watch_database)(void *arg, const char *name);
     void (*refresh_database)(void *arg, const char *name);
-    // A CancelRequest, received at `asked_us`: for the worker in its pid.
+    // A CancelRequest, received at `asked_us`, that may be for a client of another worker.
     void (*cancel)(void *arg, uint32_t pid, uint32_t key, uint64_t asked_us);
     void (*nudge)(void *arg, size_t worker);
     void (*drained)(void *arg, size_t worker); // no client is left after worker_drain
     void (*exited)(void *arg, size_t worker);  // the thread is about to end: worker_join
     void *arg;
 };
-
-// The worker a cancel key's pid belongs to.
-static inline size_t worker_of_pid(uint32_t pid) { return pid >> 25; }
 
 // References on config, topology and the TLS contexts (either may be NULL) are taken. Runs until worker_stop. Control
 // thread, as all below.

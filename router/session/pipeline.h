@@ -52,6 +52,7 @@ struct reply {
     bool portal_describe;     // REPLY_DESCRIBE of a portal
     bool proof;               // PARSE, DESCRIBE: asked for by prep_prove
     bool outdated;            // BIND: put there by prep_refuse
+    bool attempt;             // PARSE: if it fails nobody is to know
     struct prep_name *name;   // counted; NULL = the unnamed statement
     struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold.
                               // DESCRIBE: the statement that is described, or bound to the portal, if that is known

@@ -13,7 +13,8 @@ enum {
     RETRY_REFUSED_MS = 1000, // the longest one after an answer that only a person's change makes different
     YIELD_AFTER_MS = 250,    // a connection that is needed here is not handed over before it has served so long
     CANCELS_PER_CONNECTION = 2,
-    STUCK_AFTER_MS = 20 // a pool of which no connection has come free for so long is not worth waiting for
+    ANCHORS_PAUSE_MS = 1000, // after one has been closed for others
+    STUCK_AFTER_MS = 20      // a pool of which no connection has come free for so long is not worth waiting for
 };
 
 static void pool_serve(struct pool *p);
@@ -118,12 +119,12 @@ static void pool_decline(struct pool *p) {
 // Into another list, NULL = out of all, with the figures that go with it.
 static void pool_move(struct pool *p, struct server *s, struct ilist *to) {
     if (s->home) ilist_remove(s->home, &s->link);
-    if (s->home == &p->idle) gauge(p, STAT_GAUGE_POOL_IDLE, -1);
+    if (s->home == &p->idle || s->home == &p->anchored) gauge(p, STAT_GAUGE_POOL_IDLE, -1);
     if (s->home == &p->busy) gauge(p, STAT_GAUGE_POOL_ACTIVE, -1);
     s->home = to;
     if (!to) return;
     ilist_push_front(to, &s->link);
-    if (to == &p->idle) gauge(p, STAT_GAUGE_POOL_IDLE, 1);
+    if (to == &p->idle || to == &p->anchored) gauge(p, STAT_GAUGE_POOL_IDLE, 1);
     if (to == &p->busy) gauge(p, STAT_GAUGE_POOL_ACTIVE, 1);
 }
 
@@ -177,10 +178,23 @@ bool pool_may_try(const struct pool *p) {
     return p->node && !p->doomed && !p->pools->closing && p->retry_at_us <= pools_now_us(p->pools);
 }
 
+// The client that may not need it any more keeps an id that is no process's; who waits gets a place.
+static bool pool_weigh_anchor(struct pool *p) {
+    struct ilink *n = ilist_last(&p->anchored);
+    if (!n) return false;
+    p->weighed_us = pools_now_us(p->pools);
+    log_debug(&server_at(n)->log, "server connection closed: another client needs one");
+    pool_close_server(server_at(n), NULL);
+    return true;
+}
+
 // Opens a connection for each waiter that none is being opened for, as far as the budget goes.
 void pool_grow(struct pool *p) {
+    // The place that a connection leaves on a server that is full can be taken at once.
+    if (p->full && p->waiters.count > p->connecting.count && pool_weigh_anchor(p)) p->retry_at_us = 0;
     while (p->waiters.count > p->connecting.count && pool_may_try(p)) {
         if (!pool_take_budget(p)) {
+            if (pool_weigh_anchor(p)) continue;
             if (p->wants) return;
             pool_want(p, true);
             if (!pool_take_budget(p)) { // somebody may have given one back before it could know
@@ -190,7 +204,7 @@ void pool_grow(struct pool *p) {
         }
         pool_open(p);
     }
-    pool_decline(p);
+    if (!p->full || ilist_empty(&p->waiters)) pool_decline(p);
 }
 
 void pool_forget_failure(struct pool *p) {
@@ -209,11 +223,55 @@ static void on_connected(struct server *s) {
     pool_grow(p);
 }
 
+// ---- anchors
+
+static void leave_anchor(struct server *s) {
+    s->anchor->server = NULL;
+    s->anchor = NULL;
+    s->pool->anchors--;
+}
+
+bool pool_may_anchor(const struct pool *p) {
+    if (!p->node || p->failing || p->full || p->anchors >= p->size / 2 || !pool_is_opening(p)) return false;
+    return !p->weighed_us || pools_now_us(p->pools) - p->weighed_us >= (uint64_t)ANCHORS_PAUSE_MS * 1000;
+}
+
+bool pool_has_anchorage(const struct pool *p) {
+    if (!pool_may_anchor(p)) return false;
+    if (!ilist_empty(&p->idle)) return true;
+    return p->anchors + (int)p->waiters.count < p->size / 2 && pool_may_try(p) &&
+           budget_has_room(p->budget, p->pools->env->worker);
+}
+
+void pool_anchor(struct server *s, struct anchor *a) {
+    bug_unless(s->state == SERVER_BUSY && !s->anchor && !a->server);
+    s->anchor = a;
+    a->server = s;
+    s->pool->anchors++;
+}
+
+static void pool_offer(struct pool *p, struct server *s);
+
+void anchor_drop(struct anchor *a) {
+    struct server *s = a->server;
+    if (!s) return;
+    struct pool *p = s->pool;
+    leave_anchor(s);
+    if (s->home != &p->anchored) return;
+    if (s->prepared.exposed) { // it has names that were this client's
+        pool_discard(s, NULL);
+        return;
+    }
+    pool_move(p, s, &p->idle);
+    pool_offer(p, s);
+}
+
 // ---- connections go
 
 // Out of the lists, the figures and the budget.
 static void pool_remove(struct pool *p, struct server *s) {
     pool_move(p, s, NULL);
+    if (s->anchor) leave_anchor(s);
     atomic_fetch_sub_explicit(&s->live->connections, 1, memory_order_relaxed);
     ILIST_EACH(&p->errands, n) {
         struct errand *e = container_of(n, struct errand, link);
@@ -275,19 +333,38 @@ static void pool_failed(struct pool *p, enum server_end end, const struct fault 
     if (p->failing) pool_doom(p, &p->fault);
 }
 
+// Who only wanted a connection for itself does not stand in the way of others.
+static void fail_optional(struct pool *p) {
+    struct fault f = p->fault;
+    for (size_t n = p->waiters.count; n-- > 0 && !ilist_empty(&p->waiters);) {
+        struct ticket *t = container_of(ilist_first(&p->waiters), struct ticket, link);
+        ilist_remove(&p->waiters, &t->link);
+        ilist_push_back(&p->waiters, &t->link);
+        if (t->optional) ticket_fail(t, &f);
+    }
+}
+
 static void on_failed(struct server *s, enum server_end end, const struct fault *f) {
     struct pool *p = s->pool;
     pool_remove(p, s);
     pool_failed(p, end, f);
+    if (p->full) {
+        fail_optional(p);
+        pool_want(p, !ilist_empty(&p->waiters)); // another worker may have what it does not need
+        if (p->wants) pool_ask_others(p);
+    }
+    pool_grow(p);
 }
 
 static void on_lost(struct server *s, enum server_end end, const struct fault *f) {
     struct pool *p = s->pool;
     log_info(&s->log, "idle server connection lost: %s", f->text);
     if (end == SERVER_END_PROTOCOL) stats_error(p->pools->env->stats, STAT_ERROR_SERVER_PROTOCOL);
+    struct anchor *a = s->anchor;
     pool_remove(p, s);
     pool_report(p, end);
     pool_grow(p);
+    if (a) a->lost(a, f);
 }
 
 static const struct server_pool_ops server_ops = {
@@ -320,6 +397,15 @@ static struct server *pool_next_idle(struct pool *p, const struct ticket *t) {
     return NULL;
 }
 
+// The one that is kept for this client, or NULL.
+static struct server *pool_own_idle(struct pool *p, const struct ticket *t) {
+    struct server *s = t->anchor.server;
+    if (!s || s->home != &p->anchored) return NULL;
+    if (server_is_between_messages(s)) return s;
+    pool_close_server(s, "in the middle of a message when it was wanted");
+    return NULL;
+}
+
 // First come, first served. Whoever is granted one may give it back before the call returns, and come here again: the
 // first one does it all.
 static void pool_serve(struct pool *p) {
@@ -340,7 +426,8 @@ static void pool_serve(struct pool *p) {
 struct server *pool_get(struct pool *p, struct ticket *t, const struct server_owner_ops *ops, void *owner) {
     struct pools *all = p->pools;
     p->used = true;
-    struct server *s = ilist_empty(&p->waiters) ? pool_next_idle(p, t) : NULL;
+    struct server *s = pool_own_idle(p, t);
+    if (!s && ilist_empty(&p->waiters)) s = pool_next_idle(p, t);
     if (s) {
         stats_observe(all->env->stats, STAT_HISTOGRAM_POOL_WAIT, 0);
         pool_hand_out(p, s, ops, owner);
@@ -392,11 +479,15 @@ static void pool_offer(struct pool *p, struct server *s) {
         log_debug(&s->log, "server connection closed: %s", why);
         pool_close_server(s, NULL);
         pool_grow(p);
+    } else if (s->anchor) {
+        pool_grow(p); // somebody may need it more
     } else {
         pool_serve(p);
         pool_grow(p); // it may have had the wrong defaults
     }
 }
+
+static void pool_move_idle(struct pool *p, struct server *s) { pool_move(p, s, s->anchor ? &p->anchored : &p->idle); }
 
 void pool_put(struct server *s) {
     struct pool *p = s->pool;
@@ -407,7 +498,10 @@ void pool_put(struct server *s) {
         return;
     }
     server_take_back(s, s->cancels > 0);
-    pool_move(p, s, s->cancels ? &p->parked : &p->idle);
+    if (s->cancels)
+        pool_move(p, s, &p->parked);
+    else
+        pool_move_idle(p, s);
     s->idle_since_us = p->served_us = pools_now_us(p->pools);
     if (!s->cancels) pool_offer(p, s);
 }
@@ -419,8 +513,10 @@ void pool_discard(struct server *s, const char *why) {
 }
 
 void pool_yield_idle(struct pool *p) {
-    for (struct ilink *n; (n = ilist_last(&p->idle)) && should_yield(p, server_at(n));)
-        pool_close_server(server_at(n), NULL);
+    struct ilist *lists[] = {&p->idle, &p->anchored};
+    for (size_t i = 0; i < countof(lists); i++)
+        for (struct ilink *n; (n = ilist_last(lists[i])) && should_yield(p, server_at(n));)
+            pool_close_server(server_at(n), NULL);
 }
 
 // ---- cancels
@@ -439,7 +535,7 @@ static void on_cancel_ended(struct cancel *c, bool certain) {
             pool_discard(s, "a cancel request did not end");
         } else if (s->state == SERVER_PARKED && s->cancels == 0) {
             server_take_back(s, false);
-            pool_move(p, s, &p->idle);
+            pool_move_idle(p, s);
             pool_offer(p, s);
         } else if (s->state == SERVER_BUSY && s->cancels == 0) {
             s->owner_ops->drained(s->owner, s);
@@ -474,7 +570,7 @@ void pool_cancel_backend(struct server *s) {
 
 // A ticket would have a connection of its own, now or as soon as one is opened.
 static bool is_available(const struct pool *p) {
-    if (LIKELY(!ilist_empty(&p->idle))) return true;
+    if (LIKELY(!ilist_empty(&p->idle) || !ilist_empty(&p->anchored))) return true;
     if (p->connecting.count > p->waiters.count) return true; // one is coming that nobody waits for yet
     return pool_may_try(p) && budget_has_room(p->budget, p->pools->env->worker);
 }

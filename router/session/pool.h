@@ -18,6 +18,15 @@ struct pools;   // all pools of a worker
 struct account; // a user of a database: the credentials, and its pools
 struct pool;
 
+// A client's claim to the connection whose process id it was told at its login: nobody else gets it, so that the client
+// finds the process it knows, in pg_stat_activity as in a notification, and whoever ends or cancels that process means
+// this client. When others need the connection it is closed: then no process has the id, and none that is another's.
+struct anchor {
+    // set by the caller; the connection has ended while it was idle, for the reason that the server gave
+    void (*lost)(struct anchor *a, const struct fault *f);
+    struct server *server; // read-only; NULL = there is none, or not any more
+};
+
 // A place in the queue; embedded in its session. Calls back exactly once unless cancelled, never from inside pool_get.
 struct ticket {
     // set by the caller
@@ -29,6 +38,8 @@ struct ticket {
     // The moment whose defaults (ALTER ROLE ... SET) its session began with. Since they have changed, connections with
     // the old ones are for those who began with them, as long as there are any; who began later gets none of them.
     uint64_t defaults_us;
+    bool optional; // the caller can do without: failed with 53300 when the server takes no more connections
+    struct anchor anchor;
     // private
     struct ilink link;
     struct pool *pool;
@@ -91,6 +102,14 @@ size_t pool_waiting(const struct pool *p);
 size_t pool_busy(const struct pool *p);
 // True when connections are being opened for all who wait.
 bool pool_is_opening(const struct pool *p);
+
+// Whether a client that logs in may have a connection for itself: half of the pool at least is left to those who come
+// for a transaction, and nobody waits for one. And whether there is one for it: a free one, or room for one more.
+bool pool_may_anchor(const struct pool *p);
+bool pool_has_anchorage(const struct pool *p);
+// `s` is busy, and nobody's anchor.
+void pool_anchor(struct server *s, struct anchor *a);
+void anchor_drop(struct anchor *a); // idempotent
 
 // Passes a cancel on to the backend behind `s` (router/session/cancel.h), over a connection of its own with the same
 // TLS; until it has ended the server is not given to anybody else. Dropped when twice the pool's size are under way.

@@ -53,11 +53,14 @@ struct pool {
     struct budget *budget;
     int size, min_size;
     struct ilist connecting, idle, busy, parked; // of struct server; idle: last used first
+    struct ilist anchored;                       // idle, and for one client each: used last first
     struct ilist waiters;                        // of struct ticket, first come first
     struct ilist errands;                        // cancels under way
     size_t n_servers;                            // whose memory is not gone yet
     bool wants;                                  // said so to the budget
     bool serving;                                // inside pool_serve
+    int anchors;                                 // connections that are some client's anchor
+    uint64_t weighed_us;                         // when one was closed since others needed it
     bool used;                                   // since the last housekeeping
     uint64_t served_us;                          // when a connection was last there for somebody
     unsigned unused_rounds;

@@ -19,6 +19,10 @@ enum {
 
 // ---- sizes and names from the config
 
+static void close_all(struct ilist *servers, const char *why) {
+    for (struct ilink *n; (n = ilist_first(servers));) pool_close_server(server_at(n), why);
+}
+
 static void pool_configure(struct pool *p) {
     const struct config *c = p->pools->env->config;
     p->size = (int)config_pool_size(c, p->database, p->user);
@@ -27,9 +31,9 @@ static void pool_configure(struct pool *p) {
     const char *name = config_server_database(c, p->database);
     if (p->server_database && strcmp(p->server_database, name) == 0) return;
     // The name stands for another database now.
-    for (struct ilink *n; (n = ilist_first(&p->idle));)
-        pool_close_server(server_at(n), "its database has another name now");
-    for (struct ilink *n; (n = ilist_first(&p->connecting));) pool_close_server(server_at(n), NULL);
+    close_all(&p->idle, "its database has another name now");
+    close_all(&p->anchored, "its database has another name now");
+    close_all(&p->connecting, NULL);
     ILIST_EACH(&p->busy, n) server_at(n)->close_when_idle = true;
     ILIST_EACH(&p->parked, n) server_at(n)->close_when_idle = true;
     mem_free(p->server_database);
@@ -123,7 +127,7 @@ static struct pool *pool_new(struct account *a, const struct node *node) {
     p->pools = all;
     p->node = node;
     p->budget = quota_budget(all->quota, p->node_name, p->database, p->user);
-    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked, &p->waiters, &p->errands};
+    struct ilist *lists[] = {&p->connecting, &p->idle, &p->anchored, &p->busy, &p->parked, &p->waiters, &p->errands};
     for (size_t i = 0; i < countof(lists); i++) ilist_init(lists[i]);
     ilink_init(&p->link);
     ilink_init(&p->own_link);
@@ -201,16 +205,20 @@ static bool server_is_there(const struct server *s, const struct node *node) {
 }
 
 static void pool_drop_idle(struct pool *p, const char *why) {
-    for (struct ilink *n; (n = ilist_first(&p->idle));) pool_close_server(server_at(n), why);
-    for (struct ilink *n; (n = ilist_first(&p->connecting));) pool_close_server(server_at(n), why);
+    close_all(&p->idle, why);
+    close_all(&p->anchored, why);
+    close_all(&p->connecting, why);
 }
 
 static void pool_check_addresses(struct pool *p) {
     struct ilist *lists[] = {&p->busy, &p->parked};
     for (size_t i = 0; i < countof(lists); i++)
         ILIST_EACH(lists[i], n) if (!server_is_there(server_at(n), p->node)) server_at(n)->close_when_idle = true;
-    ILIST_EACH(&p->idle, n)
-    if (!server_is_there(server_at(n), p->node)) pool_close_server(server_at(n), "the server has another address now");
+    struct ilist *unused[] = {&p->idle, &p->anchored};
+    for (size_t i = 0; i < countof(unused); i++) ILIST_EACH(unused[i], n) {
+            const char *why = "the server has another address now";
+            if (!server_is_there(server_at(n), p->node)) pool_close_server(server_at(n), why);
+        }
 }
 
 void pool_lose_node(struct pool *p) {
@@ -253,6 +261,7 @@ void pools_set_topology(struct pools *all, struct topology *t) {
 
 void pools_nudged(struct pools *all) {
     ILIST_EACH(&all->all, n) {
+        if (pool_at(n)->full) pool_at(n)->retry_at_us = 0; // a place may have come free
         pool_grow(pool_at(n));
         pool_yield_idle(pool_at(n));
     }
@@ -261,9 +270,9 @@ void pools_nudged(struct pools *all) {
 // ---- time
 
 // The oldest go first; as many as the pool should have stay.
-static void pool_close_old(struct pool *p) {
+static void close_old(struct pool *p, struct ilist *unused_ones) {
     uint64_t now = pools_now_us(p->pools), idle_us = (uint64_t)p->pools->env->config->server_idle_timeout * 1000;
-    for (struct ilink *n = p->idle.head.prev, *before; n != &p->idle.head; n = before) {
+    for (struct ilink *n = unused_ones->head.prev, *before; n != &unused_ones->head; n = before) {
         struct server *s = server_at(n);
         before = n->prev;
         bool unused = idle_us && now - s->idle_since_us >= idle_us && budget_used(p->budget) > p->min_size;
@@ -339,7 +348,8 @@ static void pool_break_stuck(struct pool *p) {
 }
 
 static void pool_keep_slowly(struct pool *p) {
-    pool_close_old(p);
+    close_old(p, &p->idle);
+    close_old(p, &p->anchored);
     pool_keep_minimum(p);
     pool_break_silent(p);
     p->unused_rounds = p->used ? 0 : p->unused_rounds + 1;
@@ -403,9 +413,8 @@ static void pool_close(struct pool *p) {
     struct fault f;
     fault_set(&f, "57P01", "pgsteer is shutting down");
     p->fault = f;
-    struct ilist *lists[] = {&p->connecting, &p->idle, &p->busy, &p->parked};
-    for (size_t i = 0; i < countof(lists); i++)
-        for (struct ilink *n; (n = ilist_first(lists[i]));) pool_close_server(server_at(n), NULL);
+    struct ilist *lists[] = {&p->connecting, &p->idle, &p->anchored, &p->busy, &p->parked};
+    for (size_t i = 0; i < countof(lists); i++) close_all(lists[i], NULL);
     ILIST_EACH(&p->errands, n) cancel_abort(&container_of(n, struct errand, link)->cancel);
     pool_fail_waiters(p);
 }

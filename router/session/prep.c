@@ -30,6 +30,8 @@ struct prep_held {
     uint64_t id;
     struct statement *statement; // counted
     struct ilink lru;
+    char *exposed; // the client's own name, by which the server knows it; NULL: by ours
+    bool wanted;   // within prep_expose
     size_t name_len;
     char name[NAME_MAX_LEN];
 };
@@ -121,6 +123,7 @@ void prep_client_fini(struct prep_client *c) {
 void prep_server_init(struct prep_server *s) {
     *s = (struct prep_server){0};
     ilist_init(&s->lru);
+    s->second = buf_make(SIZE_MAX / 2);
 }
 
 static struct prep_held *find_held(const struct prep_server *s, const struct statement *st) {
@@ -133,12 +136,16 @@ static void held_drop(struct prep_server *s, struct prep_held *h) {
     HASH_DELETE(hh, s->held, h);
     ilist_remove(&s->lru, &h->lru);
     statement_unref(h->statement);
+    mem_free(h->exposed);
     mem_free(h);
 }
 
 bool prep_server_has(const struct prep_server *s, const struct statement *st) { return find_held(s, st) != NULL; }
 
-static struct span held_name(const struct prep_held *h) { return h ? span_of(h->name, h->name_len) : span_of("", 0); }
+static struct span held_name(const struct prep_held *h) {
+    if (!h) return span_of("", 0);
+    return UNLIKELY(h->exposed != NULL) ? span_str(h->exposed) : span_of(h->name, h->name_len);
+}
 
 struct span prep_server_name(const struct prep_server *s, const struct statement *st) {
     return held_name(find_held(s, st));
@@ -167,6 +174,40 @@ struct span prep_server_add(struct prep_server *s, struct statement *st) {
     return held_name(h);
 }
 
+void prep_server_add_as(struct prep_server *s, struct statement *st, struct span name) {
+    (void)prep_server_add(s, st);
+    find_held(s, st)->exposed = mem_strndup((const char *)name.ptr, name.len);
+    s->exposed = true;
+}
+
+struct statement *prep_client_next(const struct prep_client *c, struct prep_name **at, struct span *name) {
+    *at = *at ? (*at)->hh.next : c->names;
+    if (!*at) return NULL;
+    *name = prep_name_text(*at);
+    return (*at)->statement;
+}
+
+void prep_server_unwant(struct prep_server *s) {
+    for (struct prep_held *h = s->held; h; h = h->hh.next) h->wanted = false;
+}
+
+void prep_server_want(struct prep_server *s, const struct statement *st, struct span name) {
+    struct prep_held *h = find_held(s, st);
+    if (h && span_eq(held_name(h), name)) h->wanted = true;
+}
+
+struct statement *prep_server_exposed_as(const struct prep_server *s, struct span name) {
+    for (struct prep_held *h = s->exposed ? s->held : NULL; h; h = h->hh.next)
+        if (h->exposed && span_is(name, h->exposed)) return h->statement;
+    return NULL;
+}
+
+struct statement *prep_server_unwanted(const struct prep_server *s) {
+    for (struct prep_held *h = s->held; h; h = h->hh.next)
+        if (!h->wanted) return h->statement;
+    return NULL;
+}
+
 void prep_server_remove(struct prep_server *s, const struct statement *st) {
     struct prep_held *h = find_held(s, st);
     if (h) held_drop(s, h);
@@ -181,6 +222,8 @@ void prep_server_forget_all(struct prep_server *s) {
     struct prep_held *h, *next;
     HASH_ITER(hh, s->held, h, next) held_drop(s, h);
     s->epoch++;
+    s->exposed = false;
+    buf_release(&s->second);
 }
 
 void prep_server_fini(struct prep_server *s) {

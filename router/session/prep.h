@@ -42,6 +42,8 @@ struct prep_server {
     struct prep_held *held; // uthash, by statement id
     struct ilist lru;       // oldest first
     uint32_t epoch;         // part of the names: after DEALLOCATE ALL no old name is used again
+    bool exposed;           // a client's own names have been given to it (prep_expose)
+    struct buf second;      // ... of which these stand for a statement that has another name: each with a NUL
 };
 void prep_server_init(struct prep_server *s);
 void prep_server_fini(struct prep_server *s);
@@ -52,6 +54,15 @@ struct span prep_server_name(const struct prep_server *s, const struct statement
 struct span prep_server_use(struct prep_server *s, const struct statement *st);
 // Answers its name.
 struct span prep_server_add(struct prep_server *s, struct statement *st);
+// It is parsed by this name of its client's.
+void prep_server_add_as(struct prep_server *s, struct statement *st, struct span name);
+// Which are to stay: none; the one held by this name; and the first that is not.
+void prep_server_unwant(struct prep_server *s);
+void prep_server_want(struct prep_server *s, const struct statement *st, struct span name);
+struct statement *prep_server_exposed_as(const struct prep_server *s, struct span name); // NULL: none
+struct statement *prep_server_unwanted(const struct prep_server *s);
+// Goes through a client's names, the oldest first, from *at == NULL on; NULL after the last.
+struct statement *prep_client_next(const struct prep_client *c, struct prep_name **at, struct span *name);
 void prep_server_remove(struct prep_server *s, const struct statement *st);
 struct statement *prep_server_oldest(struct prep_server *s); // NULL when it holds none
 void prep_server_forget_all(struct prep_server *s);          // the server dropped all its statements
@@ -91,6 +102,10 @@ NODISCARD bool prep_rewrite(struct prep_rewrite *r, struct span batch);
 struct statement *prep_unproven(struct prep_rewrite *r, struct span batch);
 // Has it parsed and described, all answers swallowed, before the batch may be sent. Nothing may be due.
 void prep_prove(struct prep_rewrite *r, struct statement *st);
+// Before a text that looks at what is prepared, or EXECUTEs it, by SQL: the server connection is given the client's
+// statements by the client's own names, and loses all others. All answers are swallowed; a statement that cannot be
+// parsed any more is left out. Nothing may be due. From then on the connection is for this client alone.
+void prep_expose(struct prep_rewrite *r, bool in_transaction);
 // Writes, instead of a batch whose proof has failed, what makes the server give an error, for which the client is told
 // what PostgreSQL would have said: see struct outdated. `synced`: the batch ends with a Sync.
 void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced);

@@ -61,6 +61,14 @@ static void close_statement(struct batch *b, struct statement *st) {
     prep_server_remove(r->server, st);
 }
 
+// On a connection that is the client's alone by now, the next Parse of `st` is by the client's own name.
+static void expose_next(struct batch *b, struct statement *st, struct span name) {
+    struct prep_rewrite *r = b->r;
+    struct statement *before = prep_server_exposed_as(r->server, name); // the client has closed it
+    if (before) close_statement(b, before);
+    prep_server_add_as(r->server, st, name);
+}
+
 static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
     struct prep_rewrite *r = b->r;
     if (r->max_server && prep_server_count(r->server) >= r->max_server)
@@ -214,6 +222,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
             due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
             due->after = st;
         } else {
+            if (UNLIKELY(r->server->exposed)) expose_next(b, st, m.name);
             due = parse_on_server(b, st, REPLY_FORWARD); // counts `st` once for itself
             statement_unref(st);
         }
@@ -234,10 +243,21 @@ struct names {
     struct prep_name *called;    // counted
 };
 
+// Where others are not to see it, the unnamed statement of an earlier batch has no name on the server either.
+static void parse_unnamed(struct batch *b) {
+    struct prep_rewrite *r = b->r;
+    struct statement *st = r->client->unnamed;
+    if (!st || b->unnamed_parsed || r->nothing_runs) return;
+    request_parse(words(b), span_of("", 0), st->query, st->types);
+    pipeline_push(r->due, REPLY_PARSE, REPLY_SWALLOW);
+    b->unnamed_parsed = true;
+}
+
 // Sees to it that the statement is there. A name the client does not have becomes one that no server has, so that
 // nobody reaches a statement that is not his.
 static struct names find_names(struct batch *b, struct span client_name) {
     struct names n = {.on_server = client_name};
+    if (UNLIKELY(b->r->server->exposed) && client_name.len == 0) parse_unnamed(b);
     if (client_name.len == 0 && b->unnamed_parsed) {
         n.statement = b->r->client->unnamed;
         return n;
@@ -445,6 +465,68 @@ void prep_refuse(struct prep_rewrite *r, struct statement *held, bool synced) {
     pipeline_push(r->due, REPLY_BIND, REPLY_FORWARD)->outdated = true;
     if (synced) request_sync(r->out);
     if (synced) pipeline_push(r->due, REPLY_SYNC, REPLY_FORWARD);
+}
+
+// Exposing.
+
+// Another client's go, and those by a name of ours. True when there were any.
+static bool close_unwanted(struct prep_rewrite *r) {
+    struct batch b = {.r = r};
+    struct prep_name *at = NULL;
+    struct span name;
+    bool any = false;
+    prep_server_unwant(r->server);
+    for (struct statement *st; (st = prep_client_next(r->client, &at, &name));)
+        prep_server_want(r->server, in_context(r, st), name);
+    for (struct statement *st; (st = prep_server_unwanted(r->server)); any = true) close_statement(&b, st);
+    for (struct cursor c = cursor_of(buf_span(&r->server->second)); cursor_left(&c); any = true) {
+        request_close_statement(r->out, cursor_cstr(&c));
+        pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
+    }
+    buf_clear(&r->server->second);
+    return any;
+}
+
+static void put_query(struct prep_rewrite *r, const char *sql) {
+    request_query(r->out, span_str(sql));
+    pipeline_push(r->due, REPLY_QUERY, REPLY_SWALLOW);
+}
+
+static void parse_exposed(struct prep_rewrite *r, struct statement *st, struct span name, bool in_transaction) {
+    request_parse(r->out, name, st->query, st->types);
+    struct reply *due = pipeline_push(r->due, REPLY_PARSE, REPLY_SWALLOW);
+    due->attempt = true;
+    if (prep_server_has(r->server, st)) { // by another name that the client has for it
+        buf_put_span(&r->server->second, name);
+        buf_put_u8(&r->server->second, 0);
+    } else {
+        due->server_names = true;
+        due->after = st;
+        statement_ref(st);
+        prep_server_add_as(r->server, st, name);
+    }
+    request_sync(r->out);
+    pipeline_push(r->due, REPLY_SYNC, REPLY_SWALLOW);
+    if (in_transaction) put_query(r, "ROLLBACK TO SAVEPOINT pgsteer_prepared");
+}
+
+void prep_expose(struct prep_rewrite *r, bool in_transaction) {
+    r->server->exposed = true;
+    struct span name;
+    bool saved = false;
+    if (close_unwanted(r)) {
+        request_sync(r->out);
+        pipeline_push(r->due, REPLY_SYNC, REPLY_SWALLOW);
+    }
+    struct prep_name *at = NULL;
+    for (struct statement *st; (st = prep_client_next(r->client, &at, &name));) {
+        st = in_context(r, st);
+        if (span_eq(prep_server_name(r->server, st), name)) continue;
+        if (in_transaction && !saved) put_query(r, "SAVEPOINT pgsteer_prepared");
+        saved = true;
+        parse_exposed(r, st, name, in_transaction);
+    }
+    if (in_transaction && saved) put_query(r, "RELEASE SAVEPOINT pgsteer_prepared");
 }
 
 // Where a name of ours stands between double quotes in `text`; 0 when nowhere. `*len` is its length, quotes included.

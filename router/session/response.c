@@ -250,6 +250,10 @@ static enum response_result on_error(struct response *x, struct server *s, const
         return RESPONSE_OK;
     }
     if (due->outdated) return refuse_outdated(x, s);
+    if (due->attempt) {
+        (void)prep_fail(x->names, &s->prepared, &s->replies);
+        return RESPONSE_OK;
+    }
     x->stale_plan |= span_is(e.sqlstate, "0A000") && has_text(e.message, "cached plan must not change result type");
     if (due->kind == REPLY_QUERY && due->action == REPLY_SWALLOW) {
         if (!x->refusal) x->refusal = mem_new(struct fault);

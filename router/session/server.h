@@ -128,6 +128,7 @@ struct server {
     const char *node_name;          // the pool's
     bool told;                      // the pool has heard that it is connected
     struct deadline deadline;       // server_connect_timeout
+    struct anchor *anchor;          // of the client that was told its process id (pool.h); NULL = nobody was
     // private to pool.c
     struct ilink link;      // in `home`
     struct ilist *home;     // exactly one list of its pool, which the state names; NULL: in none any more

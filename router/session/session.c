@@ -67,6 +67,7 @@ void session_gone(void *owner, struct client *c) {
     struct session *s = owner;
     deadline_clear(&s->deadline);
     session_drop_servers(s);
+    anchor_drop(&s->ticket.anchor);
     if (s->relay) session_relay_gone(s);
     session_set_state(s, SESSION_CLOSED);
     if (s->cancel_pid) HASH_DELETE(by_key, s->env->by_key, s);
@@ -119,9 +120,9 @@ void session_open(struct session_env *env, int fd, uint64_t id) {
 
 static struct session *find_by_key(struct session_env *env, uint32_t pid, uint32_t key) {
     struct session *s = NULL;
-    HASH_FIND(by_key, env->by_key, &pid, sizeof pid, s);
-    // One word against one word: there is nothing to learn from the time it takes.
-    return s && s->cancel_key == key ? s : NULL;
+    const uint32_t both[] = {pid, key};
+    HASH_FIND(by_key, env->by_key, both, SESSION_KEY_SIZE, s);
+    return s;
 }
 
 // When what the session does, or waits to do, began. While a batch is open that is not known: long ago.
@@ -135,22 +136,23 @@ static uint64_t began_us(struct session *s) {
     return 0;
 }
 
-void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us) {
+bool session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us) {
     struct session *s = find_by_key(env, pid, key);
     if (s && s->relay) session_relay_cancel(s);
-    if (!s || s->relay || began_us(s) > asked_us) return;
+    if (!s || s->relay || began_us(s) > asked_us) return s != NULL;
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED) {
         struct fault f;
         fault_set(&f, "57014", "canceling statement due to user request");
         pool_cancel(&s->ticket);
         session_refuse(s, &f);
-        return;
+        return true;
     }
-    if (s->state != SESSION_LINKED) return;
+    if (s->state != SESSION_LINKED) return true;
     if (s->due || s->open)
         pool_cancel_backend(s->server);
     else
         s->cancel_asked = s->ready; // it waits for the connection to be made ready for it
+    return true;
 }
 
 // All sessions of a worker.

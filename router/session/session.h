@@ -61,6 +61,7 @@ struct session_env {
     atomic_ullong *defaults_changed_us; // as in server_env
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged
+    atomic_ullong *terminate_us;        // of all workers: when a client last called pg_terminate_backend
     uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
     atomic_ullong *sequence_users;      // of all workers: bits of those whose clients use currval or lastval
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
@@ -88,14 +89,14 @@ struct session {
     struct client client;
     struct session_env *env;
     enum session_state state;
-    struct database *database; // NULL until authenticated
-    struct account *account;   // counted; NULL until authenticated, and when the client is gone
-    struct settings *settings; // from the start-up packet and by SET, as last read from a server
-    struct settings *startup;  // from the start-up packet
-    uint64_t user_mark;        // of its user, by whose defaults its texts are read
-    struct relay *relay;       // of a replication connection, from its login on; NULL: an ordinary one
-    uint32_t pins;             // router/session/pins.h; session_set_pins
-    uint32_t cancel_pid, cancel_key;
+    struct database *database;       // NULL until authenticated
+    struct account *account;         // counted; NULL until authenticated, and when the client is gone
+    struct settings *settings;       // from the start-up packet and by SET, as last read from a server
+    struct settings *startup;        // from the start-up packet
+    uint64_t user_mark;              // of its user, by whose defaults its texts are read
+    struct relay *relay;             // of a replication connection, from its login on; NULL: an ordinary one
+    uint32_t pins;                   // router/session/pins.h; session_set_pins
+    uint32_t cancel_pid, cancel_key; // together the key of env->by_key
 
     // private
     UT_hash_handle by_key;
@@ -110,6 +111,7 @@ struct session {
     uint64_t leased_us;    // since when it is among env->leases
     bool sequences_moved;  // it may have moved sequences on the primary connection it has
     bool sequences_lost;   // ... on one that it has no more
+    bool forgets;          // its login has the connection forget sequences
     bool sequences_asked;  // ... and has been told since
     struct prep_client names;
     struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
@@ -177,8 +179,8 @@ struct session {
 // Takes an accepted socket.
 void session_open(struct session_env *env, int fd, uint64_t id);
 // A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that
-// client's session is doing, if there is such a client, unless it has begun since then.
-void session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
+// client's session is doing, unless it has begun since then. False: there is no such client here.
+bool session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
 // A database's catalog has come: logins that wait for it go on.
 void sessions_catalog_changed(struct session_env *env);
 // The topology has been replaced in `env`: parked sessions try again.

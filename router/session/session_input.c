@@ -263,8 +263,8 @@ static bool send_prelude(struct session *s) {
 // A replica that lags more gets no reads.
 static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
     const struct request *r = &s->request;
-    uint64_t max_lag_us = (uint64_t)s->env->config->max_lag * 1000;
-    uint64_t age_us = s->env->server.now_us(s->env->server.arg) - s->env->epoch_seen_us;
+    const struct session_env *env = s->env;
+    bool young = env->server.now_us(env->server.arg) < env->epoch_seen_us + (uint64_t)env->config->max_lag * 1000;
     return (struct prep_rewrite){
         .client = &s->names,
         .server = &s->server->prepared,
@@ -272,7 +272,7 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .due = &s->server->replies,
         .out = out,
         .meaning = session_meaning(s),
-        .schema_young = age_us < max_lag_us,
+        .schema_young = young,
         .again = (s->again > 0),
         .nothing_runs = s->server->tx_status == PROTO_TX_FAILED,
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
@@ -313,6 +313,21 @@ static bool put_batch(struct session *s, struct span unit, struct buf *out) {
     bool changed = prep_rewrite(&w, unit);
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
     return changed;
+}
+
+// It speaks SQL of what is prepared, which must be as the client knows it.
+static bool shows_prepared(const struct session *s) {
+    uint32_t facts = s->request.verdict.facts;
+    const struct prep_server *p = &s->server->prepared;
+    return ((facts & FACT_EXECUTE) && (s->names.count || s->names.unnamed || prep_server_count(p))) ||
+           ((facts & FACT_PREPARE) && p->exposed);
+}
+
+static void expose_prepared(struct session *s, struct buf *out) {
+    struct prep_rewrite w = rewriting(s, out);
+    if (s->on_replica || w.nothing_runs) return;
+    prep_expose(&w, s->server->tx_status == PROTO_TX_ACTIVE);
+    if (s->server->anchor != &s->ticket.anchor) s->server->dirty = true; // somebody else may get it
 }
 
 // FunctionCall of what libpq has it for, large objects: they end with their transaction. By their numbers in
@@ -362,6 +377,7 @@ static void note_facts(struct session *s, struct span unit) {
     session_note_sequences(s, moves_sequences(s));
     if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if (r->copies) s->copy_due = true;
+    if (r->verdict.terminates) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
     s->settling |= facts & FACTS_SETTLING;
     if (caused & PIN_BIT(TEMP)) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
@@ -400,6 +416,7 @@ static void note_exchange(struct session *s, struct span unit) {
 // `begun`: a BEGIN stands before it.
 static void put_unit(struct session *s, struct span unit, bool begun, struct buf *out, struct span *raw) {
     const struct request *r = &s->request;
+    if (!s->open && !s->due && shows_prepared(s)) expose_prepared(s, out);
     if (r->kind == REQUEST_BATCH) {
         if (!put_batch(s, unit, out)) *raw = unit;
         s->open = !r->synced && !s->flush_due;
@@ -470,7 +487,8 @@ static bool depends_on_answers(struct session *s) {
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(s) || s->tx.ending || session_tx_begin_is_due(s)) return PLACE_LATER;
+    if (depends_on_answers(s) || shows_prepared(s)) return PLACE_LATER;
+    if (s->tx.ending || session_tx_begin_is_due(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;

@@ -87,7 +87,7 @@ static struct route route_unit(struct session *s, uint64_t full) {
         .consistency = s->consistency,
         .balance = env->config->balance,
         .preference = s->preference,
-        .last_write_us = s->last_write_us,
+        .last_write_us = MAX_OF(s->last_write_us, env->epoch_seen_us), // a schema's change concerns everybody
         .last_read_us = s->last_read_us,
         .last_reader = last_reader(s),
         .last_any_write_us = atomic_load_explicit(env->last_write_us, memory_order_relaxed),
@@ -153,6 +153,11 @@ void session_try_elsewhere(struct session *s) {
     if (s->state == SESSION_LINKED) session_resume(s);
 }
 
+bool session_has_anchorage(const struct session *s) {
+    int primary = s->env->topology->primary;
+    return primary >= 0 && !(s->env->avoid >> primary & 1) && pool_has_anchorage(pool_of(s, primary));
+}
+
 void session_find_login_server(struct session *s) {
     struct session_env *env = s->env;
     struct route to = {.node = env->topology->primary, .reason = ROUTE_REASON_LOGIN};
@@ -175,6 +180,18 @@ static void on_granted(struct ticket *t, struct server *sv) {
         session_resume(s);
 }
 
+// PostgreSQL ends a process within that time of being asked to.
+enum { TERMINATE_US = 2 * 1000 * 1000 };
+
+bool session_is_ended_by(const struct session *s, const struct fault *f) {
+    static const char *const own[] = {"25P03", "25P04", "57P05"}; // the time limits of PostgreSQL for what stands idle
+    uint64_t asked = atomic_load_explicit(s->env->terminate_us, memory_order_acquire);
+    if (strcmp(f->sqlstate, "57P01") == 0) return asked && uv_hrtime() / 1000 - asked < TERMINATE_US;
+    for (size_t i = 0; i < countof(own); i++)
+        if (strcmp(f->sqlstate, own[i]) == 0) return true;
+    return false;
+}
+
 static bool is_class(const struct fault *f, const char *class) { return strncmp(f->sqlstate, class, 2) == 0; }
 
 // The server cannot be reached from here just now, or does not take another connection: go elsewhere, or wait.
@@ -191,7 +208,9 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     bool refused = is_class(f, "28") || is_class(f, "3D") || is_class(f, "42");
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (is_class(f, "53")) { // waited for its turn long enough
-        if (login)
+        if (login && t->optional)
+            session_login_retry(s);
+        else if (login)
             client_fail(&s->client, STAT_ERROR_WAIT_TIMEOUT, f);
         else
             session_refuse(s, f);
@@ -212,9 +231,16 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
         session_resume(s);
 }
 
+// It was idle: nothing of the session's is lost with it.
+static void on_anchor_lost(struct anchor *a, const struct fault *f) {
+    struct session *s = container_of(a, struct session, ticket.anchor);
+    if (session_is_ended_by(s, f)) client_fail(&s->client, STAT_ERROR_SERVER_LOST, f);
+}
+
 void session_link_init(struct session *s) {
     s->ticket.granted = on_granted;
     s->ticket.failed = on_ticket_failed;
+    s->ticket.anchor.lost = on_anchor_lost;
     ilink_init(&s->ticket.link);
     deadline_init(&s->ticket.deadline);
 }
@@ -289,7 +315,7 @@ void session_unlink(struct session *s) {
         s->held = sv;
     } else {
         if (s->held == sv) s->held = NULL;
-        if (!s->on_replica) session_leave_sequences(s);
+        if (!s->on_replica && sv->anchor != &s->ticket.anchor) session_leave_sequences(s);
         if (response_is_clean(&s->response))
             pool_put(sv);
         else
@@ -554,8 +580,12 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     }
     if (rerun) session_tx_unplace(s, 0);
     if (rerun && s->node < ROUTE_NODES_MAX) s->avoid |= UINT64_C(1) << s->node;
+    bool ended = !s->on_replica && !session_is_login(s) && session_is_ended_by(s, f);
     let_go(s, sv, &lost);
-    if (session_is_login(s)) {
+    if (ended) {
+        forget_due(s);
+        client_fail(&s->client, STAT_ERROR_SERVER_LOST, f);
+    } else if (session_is_login(s)) {
         session_park(s);
     } else if (rerun) {
         session_run_again(s, true);

@@ -10,22 +10,23 @@
 
 #include "base/mem.h"
 #include "config/users.h"
+#include "router/session/pid.h"
 #include "router/session/session_parts.h"
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 
-// A key nobody can guess, and a pid that says whose client it is: bits 30..25 are the worker, the rest and the key are
-// random. The pid stays positive, since clients print it as an int.
+// A key nobody can guess.
 void session_make_cancel_key(struct session *s) {
     struct session *taken;
+    const struct server *anchor = s->ticket.anchor.server;
     uint32_t random[2];
     do {
         if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) bug("getrandom gave no bytes");
-        s->cancel_pid = ((uint32_t)s->env->server.worker << 25) | (random[0] & 0x1ffffff);
+        s->cancel_pid = anchor ? anchor->backend_pid : pid_make_up(s->env->server.worker, random[0]);
         s->cancel_key = random[1];
-        HASH_FIND(by_key, s->env->by_key, &s->cancel_pid, sizeof s->cancel_pid, taken);
-    } while (taken || s->cancel_pid == 0);
-    HASH_ADD(by_key, s->env->by_key, cancel_pid, sizeof s->cancel_pid, s);
+        HASH_FIND(by_key, s->env->by_key, &s->cancel_pid, SESSION_KEY_SIZE, taken);
+    } while (taken);
+    HASH_ADD(by_key, s->env->by_key, cancel_pid, SESSION_KEY_SIZE, s);
 }
 
 // ParameterStatus messages. The client has one server, which is the primary, as far as it can tell.
@@ -64,6 +65,7 @@ static void note_parameters(struct session *s, struct span parameters) {
 static void welcome(struct session *s, struct span parameters) {
     deadline_clear(&s->deadline);
     s->parked_us = 0;
+    s->ticket.optional = false;
     note_parameters(s, parameters);
     session_configure(s, NULL);
     session_make_cancel_key(s);
@@ -102,12 +104,14 @@ static void do_not_queue(struct session *s) {
 static void log_in(struct session *s) {
     bool fresh;
     struct span parameters = remembered(s, &fresh);
-    if (session_awaits_catalog(s))
+    if (session_awaits_catalog(s)) {
         session_park(s);
-    else if (fresh)
+    } else if (fresh && !session_has_anchorage(s)) {
         welcome(s, parameters);
-    else
+    } else {
+        s->ticket.optional = parameters.len > 0;
         session_find_login_server(s);
+    }
     if (s->state == SESSION_WAITING) do_not_queue(s);
 }
 
@@ -186,6 +190,9 @@ static void login_done(struct session *s) {
     struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
     welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
                   s->login_modes, s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
+    struct server *sv = s->server;
+    if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_may_anchor(sv->pool))
+        pool_anchor(sv, &s->ticket.anchor);
     session_unlink(s);
     if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
     buf_release(&parameters);
@@ -216,6 +223,8 @@ static void take_modes(struct session *s) {
 
 void session_login_linked(struct session *s) {
     struct server *sv = s->server;
+    // Who gets the connection for itself must not be told of another's sequences.
+    s->forgets = !s->on_replica && sv->sequence_user && !sv->anchor && pool_may_anchor(sv->pool);
     if (sv->settings != s->settings && !session_takes_temp_buffers(s)) {
         sv->dirty = true;
         session_unlink(s);
@@ -223,6 +232,7 @@ void session_login_linked(struct session *s) {
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
+    if (s->forgets) buf_printf(&sql, "DISCARD SEQUENCES;");
     settings_change_sql(sv->settings, s->settings, &sql);
     buf_printf(&sql, "%sSHOW default_transaction_isolation;SHOW default_transaction_read_only",
                buf_len(&sql) ? ";" : "");
@@ -257,5 +267,6 @@ void session_login_replied(struct session *s) {
     sv->settings = s->settings;
     response_start(&s->response, false);
     take_modes(s);
+    if (s->forgets) sv->sequence_user = 0;
     login_done(s);
 }

@@ -25,6 +25,7 @@ enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 void session_set_state(struct session *s, enum session_state to);
 void session_gone(void *owner, struct client *c); // a client's op
 void session_free(struct session *s);             // nothing of it is in use any more
+enum { SESSION_KEY_SIZE = sizeof((struct session *)0)->cancel_pid + sizeof((struct session *)0)->cancel_key };
 static inline bool session_is_login(const struct session *s) { return s->client.state != CLIENT_READY; }
 // FATAL to the client; the server connection is dealt with when the client is gone.
 void session_fail(struct session *s, enum stat_error reason, const char *sqlstate, const char *fmt, ...)
@@ -54,11 +55,15 @@ void session_find_server(struct session *s);
 void session_try_elsewhere(struct session *s);
 // The same for a login: any server in good order, the primary first.
 void session_find_login_server(struct session *s);
+bool session_has_anchorage(const struct session *s); // a login would get a connection for itself
 void session_park(struct session *s);
 // The connection it keeps is gone, and with it what currval and lastval would tell.
 void session_let_held_go(struct session *s);
 // Nothing ties the session to `server` any more: back to the pool, or kept while pinned.
 void session_unlink(struct session *s);
+// Whether this last word of a server is meant for the session, and ends it: PostgreSQL has ended its transaction for
+// standing idle, or somebody has asked, through us, that a process be ended. The end of a server ends no session.
+bool session_is_ended_by(const struct session *s, const struct fault *f);
 // The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f);
 // The server in use does not take the settings of the session, whose unit goes elsewhere. False when there is no unit,

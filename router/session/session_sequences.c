@@ -27,9 +27,14 @@ static bool user_asks(const struct session *s) {
     return (atomic_load_explicit(s->env->sequence_users, memory_order_relaxed) & s->sequence_bit) != 0;
 }
 
+// Nobody else gets the connection: it is kept, or it is the one whose process id the client knows.
+static bool is_for_nobody_else(const struct session *s, const struct server *sv) {
+    return sv == s->held || sv->anchor == &s->ticket.anchor;
+}
+
 // What the connection knows is this session's, and all of it since it began to.
 static bool is_own(const struct session *s, const struct server *sv) {
-    return sv->sequence_user == s->client.id && sv == s->held;
+    return sv->sequence_user == s->client.id && is_for_nobody_else(s, sv);
 }
 
 bool session_forgets_sequences(const struct session *s, bool moves) {
@@ -42,7 +47,8 @@ bool session_forgets_sequences(const struct session *s, bool moves) {
 bool session_sequences_are_lost(struct session *s, bool moves) {
     if (!(s->request.verdict.facts & FACT_SEQUENCE_STATE)) return false;
     if (!user_asks(s)) atomic_fetch_or_explicit(s->env->sequence_users, s->sequence_bit, memory_order_relaxed);
-    const struct server *sv = s->server ? s->server : s->held;
+    const struct server *sv = s->server ? s->server : s->held ? s->held : s->ticket.anchor.server;
+    if (!sv && s->sequences_moved) session_leave_sequences(s); // its anchor was needed by others
     bool mixed = sv && sv->sequence_user && sv->sequence_user != s->client.id;
     // What finds a connection now finds one that forgets first.
     if (!s->server || s->claimed) return !moves && (s->sequences_lost || (mixed && s->sequences_moved));
@@ -60,7 +66,8 @@ void session_note_sequences(struct session *s, bool moves) {
             !sv->sequence_user || sv->sequence_user == s->client.id ? s->client.id : SEQUENCES_OF_SEVERAL;
         s->sequences_moved = true;
     }
-    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s);
+    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s) &&
+                sv->anchor != &s->ticket.anchor;
     if (keep) session_set_pins(s, s->pins | PIN_BIT(SEQUENCE));
 }
 

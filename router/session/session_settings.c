@@ -35,7 +35,8 @@ struct meaning session_meaning(const struct session *s) {
     struct session_env *env = s->env;
     uint64_t epoch = atomic_load_explicit(env->schema_epoch, memory_order_acquire);
     if (UNLIKELY(epoch != env->epoch_seen)) {
-        if (env->epoch_seen) env->epoch_seen_us = env->server.now_us(env->server.arg);
+        // Not before the change: not the start of this turn of the loop.
+        if (env->epoch_seen) env->epoch_seen_us = uv_hrtime() / 1000 + 1;
         env->epoch_seen = epoch;
     }
     uint64_t context = s->context ? s->context : settings_context(s->settings) ^ s->user_mark;

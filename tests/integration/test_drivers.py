@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Drivers that people use, as they use them: each does reads, writes, transactions and its own specialities."""
 import asyncio
-import os
-import shutil
 import subprocess
 import uuid
 
@@ -14,8 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import declarative_base, sessionmaker
 
 pytestmark = pytest.mark.direct
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def psql(endpoint, *arguments, script=None):
@@ -257,25 +253,3 @@ def test_sqlalchemy(router, cluster):
         finally:
             await engine.dispose()
     asyncio.run(run(router()))
-
-
-# --- node-postgres --------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="session")
-def node_folder(tmp_path_factory):
-    """node-postgres as npm installs it from the lock file."""
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "drivers.mjs"):
-        shutil.copy(os.path.join(HERE, "node", name), folder)
-    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, text=True,
-                          capture_output=True, timeout=170, check=False)
-    assert done.returncode == 0, f"npm ci failed:\n{done.stdout}\n{done.stderr}"
-    return folder
-
-
-def test_node_postgres(router, table, node_folder):
-    endpoint, name = router(), table()
-    done = subprocess.run(["node", "drivers.mjs", name], cwd=node_folder, text=True, capture_output=True, timeout=60,
-                          env={**endpoint.env(), "PGSSLMODE": "disable"}, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip().endswith("ok")

@@ -55,7 +55,10 @@ def way(router, table):
     """An endpoint, a client of it, and a table with one row."""
     endpoint = router(default_pool_size=2, workers=1, route="primary")
     name = table(rows="values (1, 10)")
-    return endpoint, login(endpoint), name
+    first = login(endpoint)  # has a connection for itself, until others need it
+    with login(endpoint) as conn:
+        yield endpoint, conn, name
+    first.socket.close()
 
 
 @pytest.mark.parametrize("name", ["s", ""])

@@ -600,6 +600,143 @@ static void a_malformed_message_goes_as_it_is(void **state) {
     teardown(&s);
 }
 
+// What was described once, under another schema.
+
+static struct prep_rewrite rewriter(struct side *s, uint64_t epoch) {
+    buf_clear(&s->out);
+    return (struct prep_rewrite){.client = &s->client,
+                                 .server = &s->server,
+                                 .statements = s->statements,
+                                 .due = &s->due,
+                                 .out = &s->out,
+                                 .meaning = {.epoch = epoch},
+                                 .max_server = 1000};
+}
+
+// The client has had `s` described when the schema was of the epoch 0; the server connection does not hold it.
+static struct statement *described(struct side *s) {
+    parse(s, "s", "select * from t");
+    sync_(s);
+    rewrite(s);
+    answered(s);
+    struct statement *st = prep_client_find(&s->client, span_str("s"));
+    st->shape = statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22));
+    prep_server_remove(&s->server, st);
+    return st;
+}
+
+static void a_shape_is_names_and_types(void **state) {
+    (void)state;
+    uint64_t one = statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22));
+    assert_int_not_equal(one, 0);
+    assert_int_not_equal(statement_shape(span_of("", 0)), 0);
+    // From another table, in another format: the same.
+    assert_int_equal(one, statement_shape(span_of("\0\1a\0\0\0\1\2\0\3\0\0\0\x17\0\4\xff\xff\xff\xff\0\1", 22)));
+    assert_int_not_equal(one, statement_shape(span_of("\0\1b\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 22)));
+    assert_int_not_equal(one, statement_shape(span_of("\0\1a\0\0\0\0\0\0\0\0\0\0\x19\0\4\xff\xff\xff\xff\0\0", 22)));
+}
+
+static void old_statement_is_described_first(void **state) {
+    (void)state;
+    struct side s;
+    struct statement *st = described(setup(&s));
+    bind(&s, "s");
+    sync_(&s);
+    struct prep_rewrite same = rewriter(&s, 0), later = rewriter(&s, 1);
+    assert_null(prep_unproven(&same, buf_span(&s.in)));
+    assert_ptr_equal(prep_unproven(&later, buf_span(&s.in)), st);
+    prep_prove(&later, st);
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:select * from t) D(pgsteer_1_0) S");
+    assert_string_equal(due(&s), "pds");
+    assert_true(pipeline_at(&s.due, 1)->proof);
+    assert_int_equal(pipeline_at(&s.due, 1)->epoch, 1);
+    answered(&s);
+    assert_null(prep_unproven(&later, buf_span(&s.in))); // it is there now, and PostgreSQL watches over it
+    teardown(&s);
+}
+
+static void refusal_takes_it_off_the_server(void **state) {
+    (void)state;
+    struct side s;
+    struct statement *st = described(setup(&s));
+    prep_server_add(&s.server, st);
+    struct prep_rewrite r = rewriter(&s, 1);
+    prep_refuse(&r, st, true);
+    assert_string_equal(sent(&s), "C(pgsteer_1_0) B(pgsteer_0_0) S");
+    assert_string_equal(due(&s), "cBS");
+    assert_false(prep_server_has(&s.server, st));
+    teardown(&s);
+}
+
+static void who_describes_the_portal_needs_no_proof(void **state) {
+    (void)state;
+    struct side s;
+    described(setup(&s));
+    bind(&s, "s");
+    target(&s, FE_DESCRIBE, 'P', "");
+    sync_(&s);
+    struct prep_rewrite r = rewriter(&s, 1);
+    assert_null(prep_unproven(&r, buf_span(&s.in)));
+    // It is another statement that runs, since others were told of the first one.
+    assert_true(prep_rewrite(&r, buf_span(&s.in)));
+    assert_string_equal(sent(&s), "P(pgsteer_2_0:select * from t) B(pgsteer_2_0) D() S");
+    teardown(&s);
+}
+
+// By their own names.
+
+static void exposed_statements(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "mine", "select 1");
+    parse(&s, "twin", "select 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct statement *foreign =
+        statements_intern(s.statements, span_str("select 2"), span_of("\0\0", 2), (struct meaning){0});
+    prep_server_add(&s.server, foreign);
+    statement_unref(foreign);
+    struct prep_rewrite r = rewriter(&s, 0);
+    prep_expose(&r, true);
+    assert_string_equal(sent(&s), "C(pgsteer_1_0) C(pgsteer_2_0) S Q P(mine:select 1) S Q P(twin:select 1) S Q Q");
+    assert_string_equal(due(&s), "ccsqpsqpsqq");
+    answered(&s);
+    // A second look finds them there, but for the second name, which is not remembered with its statement.
+    r = rewriter(&s, 0);
+    prep_expose(&r, false);
+    assert_string_equal(sent(&s), "C(twin) S P(twin:select 1) S");
+    answered(&s);
+    // They go by these names now, and so does what is parsed from here on.
+    bind(&s, "mine");
+    parse(&s, "new", "select 3");
+    sync_(&s);
+    r = rewriter(&s, 0);
+    (void)!prep_rewrite(&r, buf_span(&s.in));
+    if (buf_len(&s.out)) assert_string_equal(sent(&s), "B(mine) P(new:select 3) S");
+    teardown(&s);
+}
+
+static void an_attempt_that_fails_is_undone(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    parse(&s, "mine", "select 1");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct statement *st = prep_client_find(&s.client, span_str("mine"));
+    struct prep_rewrite r = rewriter(&s, 0);
+    prep_expose(&r, false);
+    assert_true(prep_server_has(&s.server, st));
+    while (!pipeline_head(&s.due)->attempt) pipeline_pop(&s.due);
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_false(prep_server_has(&s.server, st));
+    assert_ptr_equal(prep_client_find(&s.client, span_str("mine")), st);
+    teardown(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_follows_its_client),
@@ -622,6 +759,12 @@ int main(void) {
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
         cmocka_unit_test(errors_speak_of_the_clients_name),
+        cmocka_unit_test(a_shape_is_names_and_types),
+        cmocka_unit_test(old_statement_is_described_first),
+        cmocka_unit_test(refusal_takes_it_off_the_server),
+        cmocka_unit_test(who_describes_the_portal_needs_no_proof),
+        cmocka_unit_test(exposed_statements),
+        cmocka_unit_test(an_attempt_that_fails_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
