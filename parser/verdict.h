@@ -122,7 +122,7 @@ struct verdict {
     bool certain;          // something speaks against a replica that no hint and no route = replica can talk away
     bool apart; // a READ ONLY transaction may get something else of it on a replica than on the primary; errors count
     bool terminates; // calls pg_terminate_backend
-    bool timed; // it tells when its transaction began, or calls what may
+    bool timed;      // it tells when its transaction began, or calls what may
 };
 
 // The verdict of several texts sent together.

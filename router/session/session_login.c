@@ -186,16 +186,32 @@ void session_login_retry(struct session *s) {
         session_find_login_server(s);
 }
 
-static void login_done(struct session *s) {
-    struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
-    welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
-                  s->login_modes, s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
+// The server connection has told what there was to know; it may become the client's anchor.
+static void greet(struct session *s, struct buf *parameters) {
     struct server *sv = s->server;
     if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_may_anchor(sv->pool))
         pool_anchor(sv, &s->ticket.anchor);
     session_unlink(s);
-    if (s->state != SESSION_CLOSED) welcome(s, buf_span(&parameters));
-    buf_release(&parameters);
+    if (s->state != SESSION_CLOSED) welcome(s, buf_span(parameters));
+    buf_release(parameters);
+}
+
+static void login_done(struct session *s) {
+    struct buf parameters = parameters_for_client(buf_span(&s->server->parameters));
+    welcome_store(&s->env->welcomes, s->database->name, s->client.user, s->settings, buf_span(&parameters),
+                  s->login_modes, s->env->server.now_us(s->env->server.arg), s->server->defaults_us);
+    greet(s, &parameters);
+}
+
+// The connection is as the client wants it, and what the client is to be told is known from another login.
+static bool needs_no_answer(struct session *s, struct buf *parameters) {
+    bool fresh;
+    if (s->server->settings != s->settings || s->forgets) return false;
+    struct span known = remembered(s, &fresh);
+    if (!known.len || !fresh) return false;
+    *parameters = buf_make(SIZE_MAX / 2); // what lets go of the connection may forget it
+    buf_put_span(parameters, known);
+    return true;
 }
 
 enum { LOGIN_ROWS_MAX = 256 * 1024 };
@@ -229,6 +245,11 @@ void session_login_linked(struct session *s) {
         sv->dirty = true;
         session_unlink(s);
         session_find_login_server(s);
+        return;
+    }
+    struct buf parameters;
+    if (needs_no_answer(s, &parameters)) {
+        greet(s, &parameters);
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
