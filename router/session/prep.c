@@ -358,3 +358,15 @@ bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len) {
     skip_space(&c);
     return c.ptr == c.end;
 }
+
+bool prep_deallocates_all(struct span sql) {
+    struct cursor c = cursor_of(sql);
+    char word[16];
+    size_t len;
+    if (!next_identifier(&c, word, sizeof word, &len)) return false;
+    bool discards = strcmp(word, "discard") == 0;
+    if (!discards && strcmp(word, "deallocate") != 0) return false;
+    if (!next_identifier(&c, word, sizeof word, &len)) return false;
+    if (!discards && strcmp(word, "prepare") == 0 && !next_identifier(&c, word, sizeof word, &len)) return false;
+    return strcmp(word, "all") == 0 && c.ptr[-1] != '"';
+}

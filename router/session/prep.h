@@ -87,6 +87,7 @@ struct prep_rewrite {
     bool deallocates;  // a DEALLOCATE is among its texts
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
     bool malformed;         // its last message is, and goes as it is
+    bool deallocates_all;   // a DEALLOCATE ALL or DISCARD ALL is among its texts
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them
 };
@@ -124,5 +125,7 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out);
 
 // The name in `DEALLOCATE [PREPARE] name`, as PostgreSQL would fold it, in `to`; false when the text is anything else.
 bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len);
+// Whether the text is DEALLOCATE [PREPARE] ALL or DISCARD ALL.
+bool prep_deallocates_all(struct span sql);
 
 #endif

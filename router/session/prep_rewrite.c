@@ -278,9 +278,9 @@ static void note_described(struct prep_rewrite *r, struct reply *due, struct sta
     statement_ref(st);
 }
 
-// The verdict was made when the message was scanned.
 static void note_deallocate_all(struct batch *b, const struct statement *st, struct span portal) {
-    if (st && (st->verdict.facts & (FACT_DEALLOCATE_ALL | FACT_DISCARD_ALL))) {
+    if (LIKELY(!b->r->deallocates_all)) return;
+    if (st && prep_deallocates_all(st->query)) {
         b->all_bound = true;
         b->all_portal = portal;
     } else if (b->all_bound && span_eq(portal, b->all_portal)) {

@@ -278,6 +278,7 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .deallocates = (r->verdict.facts & FACT_DEALLOCATE) && s->server->tx_status != PROTO_TX_FAILED,
         .flush_is_sync = s->flush_due,
         .malformed = r->malformed,
+        .deallocates_all = (r->verdict.facts & FACTS_SETTLING) != 0,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
 }

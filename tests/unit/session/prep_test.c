@@ -401,16 +401,20 @@ static void deallocate_all_then_parse(struct side *s, const char *executed) {
     parse(s, "a", "SELECT 1");
     rewrite(s);
     answered(s);
-    struct statement *st =
-        statements_intern(s->statements, span_str("DEALLOCATE ALL"), span_of("\0\0", 2), (struct meaning){0});
-    st->verdict.facts = FACT_DEALLOCATE_ALL;
-    statement_unref(st);
     parse(s, "", "DEALLOCATE ALL");
     bind(s, "");
     execute(s, executed);
     parse(s, "a", "SELECT 2");
     sync_(s);
-    rewrite(s);
+    struct prep_rewrite r = {.client = &s->client,
+                             .server = &s->server,
+                             .statements = s->statements,
+                             .due = &s->due,
+                             .out = &s->out,
+                             .deallocates_all = true};
+    buf_clear(&s->out);
+    assert_true(prep_rewrite(&r, buf_span(&s->in)));
+    buf_clear(&s->in);
     assert_string_equal(due(s), "PBEPS");
 }
 
@@ -549,6 +553,24 @@ static void deallocate_names_are_read_as_sql(void **state) {
         assert_int_equal(got, cases[i].name != NULL);
         if (got) assert_string_equal(name, cases[i].name);
     }
+}
+
+static void deallocate_all_is_read_as_sql(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool all;
+    } cases[] = {{"DEALLOCATE ALL", true},
+                 {" deallocate\tprepare all ; ", true},
+                 {"discard ALL;", true},
+                 {"DEALLOCATE \"all\"", false},
+                 {"deallocate a", false},
+                 {"discard plans", false},
+                 {"deallocate prepare", false},
+                 {"select 1", false},
+                 {"", false}};
+    for (size_t i = 0; i < countof(cases); i++)
+        if (prep_deallocates_all(span_str(cases[i].sql)) != cases[i].all) fail_msg("%s", cases[i].sql);
 }
 
 static void errors_speak_of_the_clients_name(void **state) {
@@ -758,6 +780,7 @@ int main(void) {
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
+        cmocka_unit_test(deallocate_all_is_read_as_sql),
         cmocka_unit_test(errors_speak_of_the_clients_name),
         cmocka_unit_test(a_shape_is_names_and_types),
         cmocka_unit_test(old_statement_is_described_first),
