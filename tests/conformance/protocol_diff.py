@@ -140,6 +140,13 @@ AGREED = {
     "deallocate all, another portal run": sequence(
         (fe.parse("deallocate all") + fe.bind(portal="p1") + fe.parse("rollback", "s2") + fe.bind("s2") + fe.execute() +
          fe.parse("commit", "s2") + fe.SYNC, 1)),
+    "deallocate all, then Parse of what the server has": sequence(
+        (fe.parse("set work_mem = '5MB'", "s3") + fe.bind("s3") + fe.execute() + fe.SYNC, 1),
+        (fe.parse("select 5", "s4") + fe.bind("s4") + fe.execute() + fe.SYNC, 1),
+        (fe.parse("deallocate all", "s2") + fe.bind("s2") + fe.execute() + fe.parse("set work_mem = '5MB'", "s2") +
+         fe.bind("s2", portal="p1") + fe.execute("p1") + fe.parse("select 5", "s5") + fe.bind("s5") + fe.execute() + fe.SYNC, 1),
+        (fe.parse("deallocate all", "s2") + fe.bind("s2") + fe.execute() + fe.parse("select 5", "s2") + fe.bind("s2") + fe.execute() +
+         fe.SYNC, 1)),
     "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
                                               (fe.bind("s1") + fe.SYNC, 1)),
 }
@@ -389,6 +396,9 @@ def show(got):
     kind, body = got
     if kind in "EN":
         found = fe.fields(body)
+        # A server connection may have had temporary tables before, of which its empty schema is left.
+        if found["M"] == 'schema "pg_temp" does not exist, skipping':
+            found["M"] = 'table "tt" does not exist, skipping'
         # Said by the router, which does not count a COPY's lines.
         hidden = "FLRsW" if "during COPY from stdin" in found["M"] else "FLRs"
         return f"{kind} " + "; ".join(f"{k} {v}" for k, v in found.items() if k not in hidden)
