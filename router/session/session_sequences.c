@@ -66,8 +66,8 @@ void session_note_sequences(struct session *s, bool moves) {
             !sv->sequence_user || sv->sequence_user == s->client.id ? s->client.id : SEQUENCES_OF_SEVERAL;
         s->sequences_moved = true;
     }
-    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s) &&
-                sv->anchor != &s->ticket.anchor;
+    bool stays = sv->anchor == &s->ticket.anchor && !sv->dirty; // it comes back to this client anyway
+    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s) && !stays;
     if (keep) session_set_pins(s, s->pins | PIN_BIT(SEQUENCE));
 }
 

@@ -43,7 +43,7 @@ class Elsewhere:
         self._conn = login(endpoint)
 
     def __enter__(self):
-        do(self._conn, "begin")
+        do(self._conn, "begin; select txid_current()")
 
     def __exit__(self, *_):
         do(self._conn, "rollback")

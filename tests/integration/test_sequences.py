@@ -24,6 +24,7 @@ def table(cluster):
 
 
 def few(router, size=2, **config):
+    """Of two connections the first client that logs in has one for itself, until others need it."""
     return router(default_pool_size=size, reserve_pool_size=0, workers=1, query_wait_timeout="10s", **config)
 
 
@@ -89,7 +90,7 @@ def test_identity(router, table):
 def test_reads_still_go_to_replicas(router, table, cluster):
     endpoint = few(router)
     teach(endpoint)
-    with login(endpoint) as conn:
+    with login(endpoint), login(endpoint) as conn:
         conn.ask(fe.query("insert into numbered (who) values (1)"))
         mine = conn.value("select lastval()")
         before = endpoint.metric("pgsteer_routed_total", target="replica", reason="balanced")
@@ -116,7 +117,7 @@ def test_undefined_is_undefined(router, table):
 def test_the_first_who_asks(router, table):
     """Before anybody has asked, a write gives its connection back: an error, and from then on it works."""
     endpoint = few(router)
-    with login(endpoint) as conn, login(endpoint) as other:
+    with login(endpoint), login(endpoint) as conn, login(endpoint) as other:
         conn.ask(fe.query("insert into numbered (who) values (1)"))
         assert pinned(endpoint) == 0
         assert error(conn, "select lastval()") == "0A000"
@@ -126,9 +127,19 @@ def test_the_first_who_asks(router, table):
         assert conn.value("select lastval()") == conn.value("select max(id) from numbered where who = 1")
 
 
+def test_who_has_a_connection(router, table):
+    """... for itself is answered, whether anybody has asked before or not."""
+    endpoint = few(router)
+    with login(endpoint) as conn, login(endpoint) as other:
+        for _ in range(3):
+            conn.ask(fe.query("insert into numbered (who) values (1)"))
+            other.ask(fe.query("insert into numbered (who) values (2)"))
+            assert conn.value("select lastval()") == conn.value("select max(id) from numbered where who = 1")
+
+
 def test_the_first_who_asks_in_a_transaction(router, table):
     endpoint = few(router)
-    with login(endpoint) as conn:
+    with login(endpoint), login(endpoint) as conn:
         conn.ask(fe.query("begin"))
         conn.ask(fe.query("insert into numbered (who) values (1)"))
         mine = conn.value("select lastval()")
@@ -139,7 +150,7 @@ def test_the_first_who_asks_in_a_transaction(router, table):
 def test_older_numbers_of_ones_own(router, table):
     """A connection that knows what this client did before it did more elsewhere is not asked."""
     endpoint = few(router)
-    with login(endpoint) as a, login(endpoint) as b:
+    with login(endpoint), login(endpoint) as a, login(endpoint) as b:
         a.ask(fe.query("insert into numbered (who) values (1)"))  # on the first connection
         b.ask(fe.query("begin; select txid_current()"))
         a.ask(fe.query("insert into numbered (who) values (1)"))  # on the second one

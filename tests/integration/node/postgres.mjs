@@ -89,7 +89,7 @@ test("transactions", {}, async (sql) => {
   assert.equal(level, "serializable");
   await assert.rejects(sql.begin("read only", (tx) => tx`create table no (a int)`), { code: "25006" });
   const local = await sql.begin(async (tx) => {
-    tx`select set_config('my.local', 'yes', true)`;
+    await tx`select set_config('my.local', 'yes', true)`;
     return tx`select current_setting('my.local') as x`;
   });
   assert.equal(local[0].x, "yes");
