@@ -180,12 +180,13 @@ static bool is_invented(struct batch *b, const struct frame *f) {
     }
 }
 
-// A name that the server connection holds, whichever; where there is none, that of the empty text, which nothing is
-// wrong with.
-static struct span any_name(struct batch *b) {
+// A name that the server connection holds and that errors can be told to mean `name`: that one itself, or one of ours;
+// where there is none, that of the empty text, which nothing is wrong with.
+static struct span taken_name(struct batch *b, struct span name) {
     struct prep_rewrite *r = b->r;
+    if (UNLIKELY(r->server->exposed) && prep_server_exposed_as(r->server, name)) return name;
     struct statement *st = prep_server_oldest(r->server);
-    if (st) return prep_server_name(r->server, st);
+    if (st && prep_is_our_name(prep_server_name(r->server, st))) return prep_server_name(r->server, st);
     st = statements_intern(r->statements, span_of("", 0), span_of("\0\0", 2), r->meaning);
     statement_unref(st); // the newest of the idle ones
     return need_statement(b, st);
@@ -214,7 +215,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
     if (taken && !b->names_are_free && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
-        request_parse(words(b), any_name(b), m.query, m.types);
+        request_parse(words(b), taken_name(b, m.name), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {

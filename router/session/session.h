@@ -146,7 +146,8 @@ struct session {
     enum preference preference;
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
-    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove)
+    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove), or before its
+                          // transaction has failed again (session_tx_fail_anew)
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool dumps;           // it is pg_dump's

@@ -222,10 +222,10 @@ void session_ask_server(struct session *s, struct span sql) {
     send_server(s, &iov, 1);
 }
 
-void session_put_settings(struct session *s, bool shown, const char *before) {
+void session_put_settings(struct session *s, bool shown, const char *after) {
     struct buf sql = buf_make(SIZE_MAX / 2);
-    buf_printf(&sql, "%s", before);
     settings_change_sql(s->server->settings, s->settings, &sql);
+    buf_printf(&sql, "%s", after);
     session_ask_server(s, buf_span(&sql));
     buf_release(&sql);
     s->response.show_parameters = shown;
@@ -255,7 +255,7 @@ static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
     bool sequences = session_forgets_sequences(s, moves_sequences(s));
     if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
-    session_put_settings(s, false, sequences ? "DISCARD SEQUENCES;" : "");
+    session_put_settings(s, false, sequences ? ";DISCARD SEQUENCES" : "");
     if (sequences) sv->sequence_user = 0;
     return true;
 }
@@ -643,7 +643,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
     if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
-    if (where == PLACE_HERE && s->claimed && send_prelude(s)) return 0;
+    if (where == PLACE_HERE && s->claimed && (send_prelude(s) || session_tx_fail_anew(s))) return 0;
     if (where == PLACE_HERE && s->request.kind == REQUEST_BATCH && await_proof(s, unit)) return 0;
     s->claimed = false;
     s->parked_us = s->stale_us = 0;

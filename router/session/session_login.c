@@ -253,10 +253,9 @@ void session_login_linked(struct session *s) {
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
-    if (s->forgets) buf_printf(&sql, "DISCARD SEQUENCES;");
     settings_change_sql(sv->settings, s->settings, &sql);
-    buf_printf(&sql, "%sSHOW default_transaction_isolation;SHOW default_transaction_read_only",
-               buf_len(&sql) ? ";" : "");
+    buf_printf(&sql, "%s;SHOW default_transaction_isolation;SHOW default_transaction_read_only",
+               s->forgets ? ";DISCARD SEQUENCES" : "");
     buf_clear(out);
     request_query(out, buf_span(&sql));
     buf_release(&sql);

@@ -94,9 +94,9 @@ void session_run_again(struct session *s, bool anywhere);
 size_t session_input(void *owner, struct client *c, struct span in);
 // A Query of our own to the server in use; its answer is swallowed.
 void session_ask_server(struct session *s, struct span sql);
-// Gives the server in use the session's settings, after the statements `before`; `shown`: the client hears of what
+// Gives the server in use the session's settings, and then the statements `after`; `shown`: the client hears of what
 // changes.
-void session_put_settings(struct session *s, bool shown, const char *before);
+void session_put_settings(struct session *s, bool shown, const char *after);
 
 void session_send_sync(struct session *s);      // to the server in use; its answer is expected already
 void session_forget_unnamed(struct session *s); // a Query ends the unnamed statement
@@ -119,6 +119,9 @@ bool session_tx_begins(const struct session *s);
 unsigned session_tx_reason(struct session *s, struct span unit);
 // A server is there: puts the deferred BEGIN before the unit. True when there was one.
 bool session_tx_start(struct session *s, struct buf *out);
+// A transaction that has failed on its replica, and whose end is sent with what comes after it, fails anew on the
+// server that was found for that. True: it has to be waited for.
+bool session_tx_fail_anew(struct session *s);
 bool session_tx_begin_is_due(const struct session *s); // its answer has not come
 void session_tx_sending(struct session *s);            // the unit that is ready goes out
 bool session_tx_may_move(const struct session *s);     // should it fail there, in a way that is the replica's

@@ -147,6 +147,9 @@ AGREED = {
          fe.bind("s2", portal="p1") + fe.execute("p1") + fe.parse("select 5", "s5") + fe.bind("s5") + fe.execute() + fe.SYNC, 1),
         (fe.parse("deallocate all", "s2") + fe.bind("s2") + fe.execute() + fe.parse("select 5", "s2") + fe.bind("s2") + fe.execute() +
          fe.SYNC, 1)),
+    "a name that is taken, where SQL shows names": sequence((fe.parse("execute q", "s1") + fe.SYNC, 1),
+                                                            (fe.parse("select 1", "s2") + fe.SYNC, 1),
+                                                            (fe.parse("select 2", "s2") + fe.bind("s1") + fe.SYNC, 1)),
     "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
                                               (fe.bind("s1") + fe.SYNC, 1)),
 }
