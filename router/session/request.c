@@ -21,7 +21,7 @@ static void join(struct request *r, struct verdict v) {
     if (first && begins) {
         r->leads = true;
         r->modes = v.modes;
-    } else {
+    } else if (r->leads) {
         r->body = verdict_join(r->body, v);
     }
 }

@@ -395,11 +395,12 @@ static struct buf take_journal(struct session_env *env) {
 // A batch may come in several units, of which the last may be no more than a Sync.
 static struct exchange exchange_of(const struct session *s, bool begun) {
     uint32_t facts = s->request.verdict.facts;
+    bool tracked = s->tx.phase == TRANSACTION_ON_REPLICA;
     return (struct exchange){.wrote = may_write(s),
                              .begins = begun || (facts & FACT_BEGIN),
                              .ends = (facts & FACT_END) != 0,
-                             .queries = transaction_queries(&s->request),
-                             .binds = s->on_replica && transaction_binds(&s->request, session_tx_modes(s))};
+                             .queries = tracked && transaction_queries(&s->request),
+                             .binds = tracked && transaction_binds(&s->request, session_tx_modes(s))};
 }
 
 static void note_exchange(struct session *s, struct span unit) {
