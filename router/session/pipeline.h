@@ -53,12 +53,14 @@ struct reply {
     bool proof;               // PARSE, DESCRIBE: asked for by prep_prove
     bool outdated;            // BIND: put there by prep_refuse
     bool attempt;             // PARSE: if it fails nobody is to know
-    struct prep_name *name;   // counted; NULL = the unnamed statement
+    struct prep_name *name;   // counted; NULL = the unnamed statement. CLOSE with `server_names`: the client's own name
+                              // that the server knows it by
     struct statement *after;  // PARSE: what the name stands for now (counted); also what the server gets to hold.
                               // DESCRIBE: the statement that is described, or bound to the portal, if that is known
     struct statement *before; // what the name stood for until then (counted), or NULL; DESCRIBE for a proof: the
                               // statement that the client knows
-    bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it
+    bool server_names;        // PARSE, CLOSE: the server's set of statements changes with it. `after` is what it gets
+                              // to hold, or held; NULL: a second name goes
     bool prefix;              // of a BEGIN that the router has put before what the client sent
     // What ends an exchange (QUERY, SYNC) carries what is to be known of it then.
     bool counted; // it is one of the session's `due`

@@ -208,6 +208,27 @@ struct statement *prep_server_unwanted(const struct prep_server *s) {
     return NULL;
 }
 
+void prep_server_add_second(struct prep_server *s, struct span name) {
+    buf_put_span(&s->second, name);
+    buf_put_u8(&s->second, 0);
+}
+
+bool prep_server_has_second(const struct prep_server *s, struct span name) {
+    for (struct cursor c = cursor_of(buf_span(&s->second)); cursor_left(&c);)
+        if (span_eq(cursor_cstr(&c), name)) return true;
+    return false;
+}
+
+void prep_server_remove_second(struct prep_server *s, struct span name) {
+    struct buf before = s->second;
+    s->second = buf_make(SIZE_MAX / 2);
+    for (struct cursor c = cursor_of(buf_span(&before)); cursor_left(&c);) {
+        struct span other = cursor_cstr(&c);
+        if (!span_eq(other, name)) prep_server_add_second(s, other);
+    }
+    buf_release(&before);
+}
+
 void prep_server_remove(struct prep_server *s, const struct statement *st) {
     struct prep_held *h = find_held(s, st);
     if (h) held_drop(s, h);
@@ -263,6 +284,16 @@ static void undo_name(struct prep_client *client, struct pipeline *due, uint32_t
     if (dropped) statement_unref(dropped);
 }
 
+// A Close that the server never came to: it has what was to be closed, by the name that it had.
+static void hold_again(struct prep_server *server, const struct reply *r) {
+    if (!r->after)
+        prep_server_add_second(server, prep_name_text(r->name));
+    else if (r->name)
+        prep_server_add_as(server, r->after, prep_name_text(r->name));
+    else
+        (void)prep_server_add(server, r->after);
+}
+
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
     uint32_t n = 0;
     while (n < due->count && pipeline_at(due, n)->kind != REPLY_SYNC) n++;
@@ -274,7 +305,7 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
             // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
             if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
         } else if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) {
-            if (r->server_names) (void)prep_server_add(server, r->after);
+            if (r->server_names) hold_again(server, r);
             // An Execute has names only where it is that of a DEALLOCATE.
             if (r->client_names && r->before) undo_name(client, due, n, r, NULL, r->before);
         }

@@ -61,6 +61,10 @@ void prep_server_unwant(struct prep_server *s);
 void prep_server_want(struct prep_server *s, const struct statement *st, struct span name);
 struct statement *prep_server_exposed_as(const struct prep_server *s, struct span name); // NULL: none
 struct statement *prep_server_unwanted(const struct prep_server *s);
+// Names in `second`.
+void prep_server_add_second(struct prep_server *s, struct span name);
+bool prep_server_has_second(const struct prep_server *s, struct span name);
+void prep_server_remove_second(struct prep_server *s, struct span name);
 // Goes through a client's names, the oldest first, from *at == NULL on; NULL after the last.
 struct statement *prep_client_next(const struct prep_client *c, struct prep_name **at, struct span *name);
 void prep_server_remove(struct prep_server *s, const struct statement *st);

@@ -58,14 +58,29 @@ static void close_statement(struct batch *b, struct statement *st) {
     due->server_names = true;
     due->after = st;
     statement_ref(st);
+    struct span name = prep_server_name(r->server, st);
+    if (prep_server_exposed_as(r->server, name) == st) (void)prep_client_find_name(r->client, name, &due->name);
     prep_server_remove(r->server, st);
+}
+
+// A name that the server has beside another one for the same statement.
+static void close_second(struct batch *b, struct span name) {
+    struct prep_rewrite *r = b->r;
+    request_close_statement(words(b), name);
+    struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_SWALLOW);
+    due->server_names = true;
+    (void)prep_client_find_name(r->client, name, &due->name);
+    prep_server_remove_second(r->server, name);
 }
 
 // On a connection that is the client's alone by now, the next Parse of `st` is by the client's own name.
 static void expose_next(struct batch *b, struct statement *st, struct span name) {
     struct prep_rewrite *r = b->r;
     struct statement *before = prep_server_exposed_as(r->server, name); // the client has closed it
-    if (before) close_statement(b, before);
+    if (before)
+        close_statement(b, before);
+    else if (prep_server_has_second(r->server, name))
+        close_second(b, name);
     prep_server_add_as(r->server, st, name);
 }
 
@@ -351,8 +366,10 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
-    // A name that the client does not have may be one of SQL's PREPARE.
-    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name);
+    // A name that the client does not have may be one of SQL's PREPARE, but not where the server still has what the
+    // client has closed.
+    bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name) &&
+               !prep_server_exposed_as(r->server, m.name) && !prep_server_has_second(r->server, m.name);
     if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);
@@ -498,8 +515,7 @@ static void parse_exposed(struct prep_rewrite *r, struct statement *st, struct s
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, REPLY_SWALLOW);
     due->attempt = true;
     if (prep_server_has(r->server, st)) { // by another name that the client has for it
-        buf_put_span(&r->server->second, name);
-        buf_put_u8(&r->server->second, 0);
+        prep_server_add_second(r->server, name);
     } else {
         due->server_names = true;
         due->after = st;

@@ -320,6 +320,22 @@ def test_parsed_deallocate_replaces_the_unnamed_statement(router, client, table)
     in_step(conn)
 
 
+@pytest.mark.direct
+def test_names_closed_after_the_server_has_them(router, client):
+    """Once SQL has looked at what is prepared, the server has the client's own names: closed ones are free again, even
+    two of one text, and closing one twice takes nothing from a statement that comes later."""
+    conn = client(router())
+    conn.ask(fe.query("listen here") + fe.parse("select 1", "one") + fe.parse("select 1", "two") + fe.SYNC)
+    conn.until("Z")
+    assert conn.value("select count(*) from pg_prepared_statements") == "2"
+    for name in ("one", "two", "one", "two"):
+        assert fe.kinds(conn.ask(fe.close("S", name) + fe.SYNC)) == "3Z"
+    for name, text in (("two", "select 2"), ("one", "select 1")):
+        assert fe.kinds(conn.ask(fe.parse(text, name) + fe.bind(name) + fe.execute() + fe.SYNC)) == "12DCZ"
+    assert conn.value("select string_agg(name, ' ' order by name) from pg_prepared_statements") == "one two"
+    in_step(conn)
+
+
 # --- pipelines and transactions -------------------------------------------------------------------------------------
 
 def test_pipelined_writes_are_read(router, client, cluster, table):

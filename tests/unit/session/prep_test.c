@@ -740,6 +740,78 @@ static void exposed_statements(void **state) {
     teardown(&s);
 }
 
+// A client with `names`, all of one text, that its connection knows them by.
+static struct side *exposed(struct side *s, const char *const *names) {
+    setup(s);
+    for (; *names; names++) parse(s, *names, "select 1");
+    sync_(s);
+    rewrite(s);
+    answered(s);
+    struct prep_rewrite r = rewriter(s, 0);
+    prep_expose(&r, false);
+    answered(s);
+    buf_clear(&s->in);
+    return s;
+}
+
+static void closing_twice_leaves_it_there(void **state) {
+    (void)state;
+    struct side s;
+    exposed(&s, (const char *[]){"mine", "twin", NULL});
+    for (int i = 0; i < 2; i++) {
+        target(&s, FE_CLOSE, 'S', "mine");
+        target(&s, FE_CLOSE, 'S', "twin");
+    }
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "S");
+    assert_string_equal(due(&s), "*C*C*C*CS");
+    answered(&s);
+    parse(&s, "mine", "select 1");
+    bind(&s, "mine");
+    target(&s, FE_CLOSE, 'S', "of sql");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "B(mine) C(of sql) S");
+    assert_string_equal(due(&s), "*PBCS");
+    teardown(&s);
+}
+
+static void a_second_name_makes_room(void **state) {
+    (void)state;
+    struct side s;
+    exposed(&s, (const char *[]){"mine", "twin", NULL});
+    target(&s, FE_CLOSE, 'S', "twin");
+    parse(&s, "twin", "select 2");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "C(twin) P(twin:select 2) S");
+    assert_string_equal(due(&s), "*CcPS");
+    assert_false(prep_server_has_second(&s.server, span_str("twin")));
+    teardown(&s);
+}
+
+static void what_was_not_closed_keeps_its_name(void **state) {
+    (void)state;
+    struct side s;
+    exposed(&s, (const char *[]){"mine", "twin", NULL});
+    struct statement *st = prep_client_find(&s.client, span_str("mine"));
+    bind(&s, "");
+    target(&s, FE_CLOSE, 'S', "mine");
+    target(&s, FE_CLOSE, 'S', "twin");
+    parse(&s, "mine", "select 2");
+    parse(&s, "twin", "select 2");
+    parse(&s, "third", "select 3");
+    sync_(&s);
+    rewrite(&s);
+    assert_false(prep_server_has(&s.server, st));
+    assert_true(prep_fail(&s.client, &s.server, &s.due)); // the Bind
+    assert_ptr_equal(prep_server_exposed_as(&s.server, span_str("mine")), st);
+    assert_true(prep_server_has_second(&s.server, span_str("twin")));
+    assert_null(prep_server_exposed_as(&s.server, span_str("third")));
+    teardown(&s);
+}
+
 static void an_attempt_that_fails_is_undone(void **state) {
     (void)state;
     struct side s;
@@ -787,6 +859,9 @@ int main(void) {
         cmocka_unit_test(refusal_takes_it_off_the_server),
         cmocka_unit_test(who_describes_the_portal_needs_no_proof),
         cmocka_unit_test(exposed_statements),
+        cmocka_unit_test(closing_twice_leaves_it_there),
+        cmocka_unit_test(a_second_name_makes_room),
+        cmocka_unit_test(what_was_not_closed_keeps_its_name),
         cmocka_unit_test(an_attempt_that_fails_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
