@@ -490,7 +490,7 @@ static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
     if (depends_on_answers(s) || shows_prepared(s)) return PLACE_LATER;
-    if (s->tx.ending || session_tx_begin_is_due(s)) return PLACE_LATER;
+    if (s->tx.ending || session_tx_begin_is_due(s) || session_awaits_startup(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
         bool fits = buf_len(&s->journal) + r->len <= (size_t)s->env->config->max_exchange_size;

@@ -146,6 +146,9 @@ bool session_touch(struct session *s, struct span unit);
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
 // Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.
 bool session_touched_counts(const struct session *s);
+// A RESET has left a server's default where the value of the start-up packet is to be: what comes behind it waits until
+// that is in force, as far as no transaction is open.
+bool session_awaits_startup(const struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);

@@ -27,6 +27,7 @@ struct touched {
     bool reading;    // the query has been sent
     bool undone;     // something of it may have been, and have left a default behind
     bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
+    bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
 };
 
 bool session_is_reading(const struct session *s) { return s->touched && s->touched->reading; }
@@ -114,6 +115,16 @@ static void add_touched(struct session *s, const struct setting_names *n) {
     s->touched->names.restores |= n->restores;
 }
 
+static bool is_any_of_startup(const struct session *s, struct span names) {
+    struct cursor c = cursor_of(names);
+    struct span value;
+    while (cursor_left(&c))
+        if (settings_get(s->startup, cursor_cstr(&c), &value)) return true;
+    return false;
+}
+
+bool session_awaits_startup(const struct session *s) { return s->touched && s->touched->restores; }
+
 static void collect(struct session *s, struct span unit, struct setting_names *n) {
     const struct request *r = &s->request;
     struct span sql;
@@ -151,6 +162,7 @@ bool session_touch(struct session *s, struct span unit) {
         n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
     }
     add_touched(s, &n);
+    if (n.restores && is_any_of_startup(s, buf_span(&n.names))) s->touched->restores = true;
     bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
     setting_names_release(&n);
     return known;

@@ -236,6 +236,20 @@ def test_set_in_a_pipeline(few):
         assert show(conn, "work_mem") == "9MB"
 
 
+@pytest.mark.parametrize("reset", ["reset datestyle", "reset all", "set datestyle to default", "discard all",
+                                   "select set_config('datestyle', null, false)", "begin; reset datestyle; commit"])
+def test_what_is_sent_behind_a_reset(few, reset):
+    """A RESET is to the start-up packet for a statement that does not wait for it, too."""
+    with fe.Frontend(few) as conn:
+        conn.login(password="app-password", DateStyle="Postgres, DMY")
+        for _ in range(3):
+            conn.send(fe.query("set datestyle = 'ISO, YMD'") + fe.query(reset) + fe.query("show datestyle")
+                      + fe.ask("select '1.2.2026'::date"))
+            got = [m for _ in range(4) for m in conn.until("Z")]
+            assert not fe.errors(got)
+            assert fe.rows(got)[-2:] == [["Postgres, DMY"], ["01-02-2026"]]
+
+
 @pytest.mark.parametrize("sql", ["select set_config(name, '9MB', false) from (values ('work_mem')) v(name)",
                                  "update pg_settings set setting = '9216' where name = 'work_mem'"])
 def test_names_that_cannot_be_told_pin(few, sql):
