@@ -304,9 +304,9 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
             if (r->server_names) prep_server_remove(server, r->after);
             // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
             if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
-        } else if (r->kind == REPLY_CLOSE || r->kind == REPLY_EXECUTE) {
+        } else {
             if (r->server_names) hold_again(server, r);
-            // An Execute has names only where it is that of a DEALLOCATE.
+            // Of a Close, the Execute of a DEALLOCATE, or a Query, which ends the unnamed statement.
             if (r->client_names && r->before) undo_name(client, due, n, r, NULL, r->before);
         }
     }
@@ -316,9 +316,9 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
 
 // DEALLOCATE.
 
-// By a message that the server has not come to yet.
-static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n) {
-    for (uint32_t i = 1; i < due->count; i++) {
+// By a message that the server has not come to yet, before the `end`th.
+static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n, uint32_t end) {
+    for (uint32_t i = 1; i < end; i++) {
         const struct reply *r = pipeline_at(due, i);
         if (r->kind == REPLY_PARSE && r->client_names && span_eq(prep_name_text(r->name), prep_name_text(n)))
             return true;
@@ -329,10 +329,10 @@ static bool is_parsed_behind(struct pipeline *due, const struct prep_name *n) {
 void prep_deallocated_all(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
     struct prep_name *n, *next;
     HASH_ITER(hh, client->names, n, next)
-    if (!is_parsed_behind(due, n)) statement_unref(name_remove(client, n));
+    if (!is_parsed_behind(due, n, due->count)) statement_unref(name_remove(client, n));
     for (uint32_t i = 1; i < due->count; i++) {
         struct reply *r = pipeline_at(due, i);
-        if (!r->name || !r->before) continue;
+        if (!r->name || !r->before || is_parsed_behind(due, r->name, i)) continue;
         statement_unref(r->before);
         r->before = NULL;
     }

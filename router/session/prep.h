@@ -92,6 +92,7 @@ struct prep_rewrite {
     bool flush_is_sync;     // write a Sync, its answer swallowed, for a final Flush
     bool malformed;         // its last message is, and goes as it is
     bool deallocates_all;   // a DEALLOCATE ALL or DISCARD ALL is among its texts
+    bool names_are_free;    // ... or has been run before in the same exchange; set when that is so behind this batch
     size_t max_server;      // max_prepared_statements
     uint64_t server_parses; // counts statements prepared for lack of them
 };

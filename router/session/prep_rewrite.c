@@ -73,15 +73,19 @@ static void close_second(struct batch *b, struct span name) {
     prep_server_remove_second(r->server, name);
 }
 
-// On a connection that is the client's alone by now, the next Parse of `st` is by the client's own name.
-static void expose_next(struct batch *b, struct statement *st, struct span name) {
-    struct prep_rewrite *r = b->r;
-    struct statement *before = prep_server_exposed_as(r->server, name); // the client has closed it
-    if (before)
-        close_statement(b, before);
-    else if (prep_server_has_second(r->server, name))
+// On a connection that is the client's alone by now, what goes by the client's own name goes with that.
+static void close_exposed(struct batch *b, struct span name) {
+    struct statement *st = prep_server_exposed_as(b->r->server, name);
+    if (st)
+        close_statement(b, st);
+    else if (prep_server_has_second(b->r->server, name))
         close_second(b, name);
-    prep_server_add_as(r->server, st, name);
+}
+
+// ... and the next Parse of `st` is by the client's own name.
+static void expose_next(struct batch *b, struct statement *st, struct span name) {
+    close_exposed(b, name); // what an error has left of it
+    prep_server_add_as(b->r->server, st, name);
 }
 
 static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
@@ -367,7 +371,7 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     struct msg_target m;
     if (!msg_target(f->payload, &m)) bug("a batch holds a Close that was not checked");
     // A name that the client does not have may be one of SQL's PREPARE, but not where the server still has what the
-    // client has closed.
+    // client has closed elsewhere.
     bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name) &&
                !prep_server_exposed_as(r->server, m.name) && !prep_server_has_second(r->server, m.name);
     if (m.kind == 'P' || sql) {
@@ -376,6 +380,7 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
         return;
     }
     // Others may use the statement under the same name of ours: the server keeps it.
+    if (UNLIKELY(r->server->exposed)) close_exposed(b, m.name);
     if (m.name.len == 0) b->unnamed_parsed = false;
     struct reply *due = pipeline_push(r->due, REPLY_CLOSE, REPLY_INVENT);
     due->client_names = true;
@@ -409,7 +414,7 @@ static void keep_malformed(struct batch *b, const struct frame *f) {
 }
 
 bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
-    struct batch b = {.r = r};
+    struct batch b = {.r = r, .names_are_free = r->names_are_free};
     const uint8_t *start = batch.ptr, *end = batch.ptr + batch.len;
     struct frame f;
     while (batch.len) {
@@ -420,6 +425,7 @@ bool prep_rewrite(struct prep_rewrite *r, struct span batch) {
         else
             rewrite_message(&b, &f);
     }
+    r->names_are_free = b.names_are_free;
     if (b.from == start && b.to == end && buf_len(r->out) == 0) return false;
     put_run(&b);
     return true;

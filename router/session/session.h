@@ -138,6 +138,7 @@ struct session {
     bool cancel_asked;           // ... and is to be cancelled when it has been
     bool open;                   // messages were sent for which the client's Sync has not come
     struct exchange opened;      // ... and what they do
+    bool names_are_free;         // ... a DEALLOCATE ALL among it
     bool skipping;               // an error: everything up to the client's Sync is passed over
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool lexing;                               // ... or maybe not: what decides it is being changed

@@ -64,7 +64,7 @@ static void end_exchange(struct session *s, struct reply *due) {
     due->does = s->opened;
     due->started_us = s->env->server.now_us(s->env->server.arg);
     s->opened = (struct exchange){0};
-    s->open = false;
+    s->open = s->names_are_free = false;
     s->due++;
 }
 
@@ -279,6 +279,7 @@ static struct prep_rewrite rewriting(struct session *s, struct buf *out) {
         .flush_is_sync = s->flush_due,
         .malformed = r->malformed,
         .deallocates_all = (r->verdict.facts & FACTS_SETTLING) != 0,
+        .names_are_free = s->names_are_free,
         .max_server = (size_t)s->env->config->max_prepared_statements,
     };
 }
@@ -312,6 +313,7 @@ static bool put_batch(struct session *s, struct span unit, struct buf *out) {
         return true;
     }
     bool changed = prep_rewrite(&w, unit);
+    s->names_are_free = w.names_are_free;
     if (w.server_parses) stats_add(s->env->stats, STAT_SERVER_PARSES, w.server_parses);
     return changed;
 }
@@ -424,8 +426,10 @@ static void put_unit(struct session *s, struct span unit, bool begun, struct buf
         s->open = !r->synced && !s->flush_due;
     } else {
         *raw = unit;
-        if (r->kind == REQUEST_QUERY && r->runs) session_forget_unnamed(s);
-        pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
+        struct reply *due = pipeline_push(&s->server->replies, REPLY_QUERY, REPLY_FORWARD);
+        // A Query ends the unnamed statement, unless an error before it has it passed over.
+        if (r->kind == REQUEST_QUERY && r->runs) due->before = prep_client_set(&s->names, span_of("", 0), NULL);
+        due->client_names = due->before != NULL;
     }
     s->opened = exchange_join(s->opened, exchange_of(s, begun));
     if (!s->open) note_exchange(s, unit);

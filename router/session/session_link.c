@@ -396,6 +396,7 @@ void session_run_again(struct session *s, bool anywhere) {
     s->claimed = s->prelude_due = s->proving = false;
     s->open = s->flush_due = s->ready = s->copy_due = s->copying = false;
     s->opened = (struct exchange){0};
+    s->names_are_free = false;
     s->settling = 0;
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
@@ -488,6 +489,7 @@ static void forget_due(struct session *s) {
     s->tx = (struct transaction){0};
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->opened = (struct exchange){0};
+    s->names_are_free = false;
     s->copies_ended = 0;
     s->settling = 0;
     s->tx_wrote = false;

@@ -48,7 +48,7 @@ def test_random_sequences(request, sides):
     maker, failures = protocol_diff.Maker(seed), []
     for number in range(count):
         rounds = maker.sequence()
-        expected, got = protocol_diff.run(rounds, direct), protocol_diff.run(rounds, router)
+        expected, got = protocol_diff.both(rounds, direct, router)
         if expected != got:
             failures.append(f"sequence {number}\n" + smallest(rounds, expected, got, direct, router))
             if len(failures) == REPORTED_MAX:
@@ -61,10 +61,10 @@ def smallest(rounds, expected, got, direct, router):
     pair = protocol_diff.first(expected, got)
 
     def differs(candidate):  # in the same way: a smaller one may meet what is known
-        return protocol_diff.first(protocol_diff.run(candidate, direct), protocol_diff.run(candidate, router)) == pair
+        return protocol_diff.first(*protocol_diff.both(candidate, direct, router)) == pair
 
     reduced = protocol_diff.shrink(rounds, differs)
-    a, b = protocol_diff.run(reduced, direct), protocol_diff.run(reduced, router)
+    a, b = protocol_diff.both(reduced, direct, router)
     if a == b:  # it depends on what went before
         reduced, a, b = rounds, expected, got
     return protocol_diff.report(reduced, a, b)
