@@ -223,6 +223,7 @@ void session_settle(struct session *s) {
         session_tx_leave(s, true);
         return;
     }
+    if (s->server && session_restore_startup(s)) return;
     bool over = is_over(s);
     if (over && s->touched && session_awaits_cancel(s)) return; // on_drained comes
     if (over && s->touched) {

@@ -149,6 +149,8 @@ bool session_touched_counts(const struct session *s);
 // A RESET has left a server's default where the value of the start-up packet is to be: what comes behind it waits until
 // that is in force, as far as no transaction is open.
 bool session_awaits_startup(const struct session *s);
+// ... and in one that is open they are put in force at once. True: that has to be waited for.
+bool session_restore_startup(struct session *s);
 // Nothing is due and no transaction is open: asks the server for the values of what was touched.
 void session_read_settings(struct session *s);
 bool session_is_reading(const struct session *s);

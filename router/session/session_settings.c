@@ -21,12 +21,13 @@ enum { SETTINGS_BYTES_MAX = 64 * 1024 };
 // What has been touched and not been read back.
 struct touched {
     struct setting_names names;
-    struct buf rows; // DataRow messages, while reading
-    uint32_t states; // bits of pins (session_pins.c): whether there is any state of theirs
-    bool anything;   // DO or CALL: it may have left anything behind
-    bool reading;    // the query has been sent
-    bool undone;     // something of it may have been, and have left a default behind
-    bool counts;     // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
+    struct buf rows;  // DataRow messages, while reading
+    uint32_t states;  // bits of pins (session_pins.c): whether there is any state of theirs
+    bool anything;    // DO or CALL: it may have left anything behind
+    bool reading;     // the query has been sent
+    bool undone;      // something of it may have been, and have left a default behind
+    bool counts;      // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
+    struct buf reset; // names of which a RESET in the transaction under way was the last
     bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
 };
 
@@ -48,6 +49,7 @@ void session_forget_touched(struct session *s) {
     if (!s->touched) return;
     setting_names_release(&s->touched->names);
     buf_release(&s->touched->rows);
+    buf_release(&s->touched->reset);
     mem_free(s->touched);
     s->touched = NULL;
 }
@@ -101,6 +103,7 @@ static struct touched *touched_of(struct session *s) {
     s->touched = mem_new(struct touched);
     setting_names_init(&s->touched->names);
     s->touched->rows = buf_make(2 * SETTINGS_BYTES_MAX);
+    s->touched->reset = buf_make(SIZE_MAX / 2);
     return s->touched;
 }
 
@@ -121,6 +124,25 @@ static bool is_any_of_startup(const struct session *s, struct span names) {
     while (cursor_left(&c))
         if (settings_get(s->startup, cursor_cstr(&c), &value)) return true;
     return false;
+}
+
+static bool is_reset_alone(uint32_t facts) {
+    return (facts & (FACT_RESET | FACT_RESET_ALL)) && !(facts & (FACT_SET | FACT_SET_LOCAL | FACT_CALL | FACT_MULTI));
+}
+
+bool session_restore_startup(struct session *s) {
+    struct touched *t = s->touched;
+    struct buf sql = buf_make(SIZE_MAX / 2);
+    if (!t || !buf_len(&t->reset) || s->due || s->open || !pipeline_is_empty(&s->server->replies)) return false;
+    if (s->server->tx_status == PROTO_TX_ACTIVE) settings_restore_sql(s->startup, buf_span(&t->reset), &sql);
+    bool asks = buf_len(&sql) > 0;
+    buf_release(&t->reset);
+    if (asks) {
+        session_ask_server(s, buf_span(&sql));
+        s->response.show_parameters = s->proving = true;
+    }
+    buf_release(&sql);
+    return asks;
 }
 
 bool session_awaits_startup(const struct session *s) { return s->touched && s->touched->restores; }
@@ -162,7 +184,10 @@ bool session_touch(struct session *s, struct span unit) {
         n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
     }
     add_touched(s, &n);
-    if (n.restores && is_any_of_startup(s, buf_span(&n.names))) s->touched->restores = true;
+    if (n.restores && is_any_of_startup(s, buf_span(&n.names))) {
+        s->touched->restores = true;
+        if (is_reset_alone(r->verdict.facts)) buf_put_span(&s->touched->reset, buf_span(&n.names));
+    }
     bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
     setting_names_release(&n);
     return known;

@@ -297,6 +297,42 @@ void settings_change_sql(const struct settings *from, const struct settings *to,
     put_difference(&calls, from, to);
 }
 
+// A name that stands for itself in SQL.
+static bool is_plain(struct span name) {
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || c == '_';
+        if (!letter && !(i && ((c >= '0' && c <= '9') || c == '.'))) return false;
+    }
+    return name.len > 0;
+}
+
+// Lists of names (GUC_LIST_QUOTE), which SET would take for one name.
+static bool is_list_of_names(struct span name) {
+    static const char *const lists[] = {"search_path", "temp_tablespaces", "session_preload_libraries",
+                                        "local_preload_libraries", "unix_socket_directories"};
+    for (size_t i = 0; i < countof(lists); i++)
+        if (span_is(name, lists[i])) return true;
+    return false;
+}
+
+void settings_restore_sql(const struct settings *s, struct span names, struct buf *sql) {
+    struct cursor c = cursor_of(names);
+    struct span value;
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (is_identity(name) || !settings_get(s, name, &value)) continue;
+        struct calls calls = {.sql = sql};
+        if (buf_len(sql)) buf_put_u8(sql, ';');
+        if (is_list_of_names(name) || !is_plain(name)) {
+            put_call(&calls, name, &value);
+            continue;
+        }
+        buf_printf(sql, "SET %.*s TO ", (int)name.len, name.ptr);
+        put_literal(sql, value);
+    }
+}
+
 void settings_read_sql(struct span names, bool exact, struct buf *sql) {
     struct cursor c = cursor_of(names);
     const char *before = "(VALUES(";

@@ -42,6 +42,9 @@ bool settings_name_has_meaning(struct span name);
 // `sql`. Names and values are quoted for any encoding and standard_conforming_strings; nothing when they are the same.
 // It is one transaction: a failure leaves the connection as it was.
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql);
+// Statements that put those values of `s` in force that are of `names` (each in lower case, with a NUL), but for role
+// and session_authorization. SET where it will do: a query would fix the snapshot of its transaction.
+void settings_restore_sql(const struct settings *s, struct span names, struct buf *sql);
 // A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it). `exact`
 // costs the server more; without it whatever has a value counts as set.
 void settings_read_sql(struct span names, bool exact, struct buf *sql);

@@ -95,8 +95,6 @@ KNOWN = {
     # A Flush before anything has run is sent as a Sync, which ends the implicit transaction.
     "flush": [sequence((fe.parse("select 1") + fe.FLUSH + fe.parse("set transaction isolation level serializable") +
                         fe.bind() + fe.execute() + fe.SYNC, 1))],
-    # RESET of a parameter of the start-up packet gives the server's default until the transaction is over.
-    "reset": [sequence((fe.query("begin; reset search_path"), 1), (fe.query("select count(*) from t"), 1))],
 }
 
 
@@ -147,6 +145,13 @@ AGREED = {
          fe.bind("s2", portal="p1") + fe.execute("p1") + fe.parse("select 5", "s5") + fe.bind("s5") + fe.execute() + fe.SYNC, 1),
         (fe.parse("deallocate all", "s2") + fe.bind("s2") + fe.execute() + fe.parse("select 5", "s2") + fe.bind("s2") + fe.execute() +
          fe.SYNC, 1)),
+    "reset in a transaction": sequence((fe.query("begin"), 1), (fe.query("set search_path = 'nowhere'"), 1),
+                                       (fe.query("reset search_path") + fe.query("select count(*) from t"), 2),
+                                       (fe.query("reset all"), 1), (fe.query("select count(*) from t"), 1),
+                                       (fe.query("rollback"), 1), (fe.query("select count(*) from t"), 1)),
+    "reset in a batch in a transaction": sequence((fe.query("begin"), 1), (fe.ask("reset search_path"), 1),
+                                                  (fe.ask("select count(*) from t") + fe.ask("commit"), 2),
+                                                  (fe.query("select count(*) from t"), 1)),
     "a Query that is passed over": sequence((fe.parse("select 1") + fe.SYNC, 1),
                                             (fe.bind("missing") + fe.query("select 2") + fe.SYNC + fe.bind() + fe.execute() + fe.SYNC, 2)),
     "deallocate all, then a Parse whose Close was passed over": sequence(
@@ -181,7 +186,7 @@ class Maker:
         return rounds
 
     def round(self):
-        if self.random.random() < 0.02 and "reset" not in KNOWN:
+        if self.random.random() < 0.02:
             return Round([query(self.random.choice(("discard all", "reset all", "reset search_path")))])
         items = []
         for _ in range(self.random.choice((1, 1, 1, 2, 3))):

@@ -39,6 +39,25 @@ static void check_sql(const struct settings *from, const struct settings *to, co
     buf_release(&sql);
 }
 
+static void restoring_is_no_query_where_set_will_do(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *s = settings_intern(t, PAIRS("search_path\0a, b\0datestyle\0ISO, YMD\0my.x\0it's\0odd \"name\0v"
+                                                  "\0role\0x\0work_mem\0001MB"));
+    struct buf sql = buf_make(4096);
+    settings_restore_sql(s, PAIRS("datestyle\0timezone\0my.x\0role"), &sql);
+    settings_restore_sql(s, PAIRS("search_path"), &sql);
+    settings_restore_sql(s, PAIRS("odd \"name"), &sql);
+    settings_restore_sql(NULL, PAIRS("datestyle"), &sql);
+    buf_put_u8(&sql, 0);
+    assert_string_equal((const char *)sql.data, "SET datestyle TO E'ISO, YMD';SET my.x TO E'it''s';"
+                                                "SELECT pg_catalog.set_config(E'search_path',E'a, b',false);"
+                                                "SELECT pg_catalog.set_config(E'odd \"name',E'v',false)");
+    buf_release(&sql);
+    settings_unref(s);
+    settings_table_free(t);
+}
+
 static void sql_moves_between_settings(void **state) {
     (void)state;
     struct settings_table *t = settings_table_new();
@@ -149,6 +168,7 @@ static void contexts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_settings_are_one),
                                        cmocka_unit_test(sql_moves_between_settings),
+                                       cmocka_unit_test(restoring_is_no_query_where_set_will_do),
                                        cmocka_unit_test(isolation_is_left_first),
                                        cmocka_unit_test(many_settings_are_set_in_turns),
                                        cmocka_unit_test(edits),
