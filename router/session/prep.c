@@ -401,3 +401,10 @@ bool prep_deallocates_all(struct span sql) {
     if (!discards && strcmp(word, "prepare") == 0 && !next_identifier(&c, word, sizeof word, &len)) return false;
     return strcmp(word, "all") == 0 && c.ptr[-1] != '"';
 }
+
+bool prep_gives_what_is_named(struct span sql) {
+    struct cursor c = cursor_of(sql);
+    char word[16];
+    size_t len;
+    return next_identifier(&c, word, sizeof word, &len) && (strcmp(word, "fetch") == 0 || strcmp(word, "execute") == 0);
+}

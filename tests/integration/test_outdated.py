@@ -166,3 +166,17 @@ def test_who_asks_each_time(way):
     with Elsewhere(endpoint):
         assert run(conn, describe=True) == [["1", "10", None]]
         assert run(conn) == CHANGED  # it has not been told this way
+
+
+@pytest.mark.parametrize("between", ["create table {}_other (a int)", "set datestyle = german"])
+def test_what_has_the_name_by_now(way, between):
+    """The columns of FETCH and EXECUTE are those of the cursor or statement that has the name: PostgreSQL does not mind."""
+    _, conn, table = way
+    do(conn, "begin; declare c cursor for select 1; prepare p as select 1")
+    prepare(conn, "fetch all from c", "f")
+    prepare(conn, "execute p", "e")
+    assert run(conn, "f") == run(conn, "e") == [["1"]]
+    do(conn, f"close c; deallocate p; {between.format(table)}")
+    do(conn, "declare c cursor for select 1, 2; prepare p as select 1, 2")
+    assert run(conn, "f") == run(conn, "e") == [["1", "2"]]
+    do(conn, "rollback; deallocate p")

@@ -677,6 +677,26 @@ static void old_statement_is_described_first(void **state) {
     teardown(&s);
 }
 
+static void what_gives_another_ones_columns_needs_no_proof(void **state) {
+    (void)state;
+    const char *texts[] = {"fetch all from c", " FETCH c", "Execute p (1)", "fetches", "select 1"};
+    for (size_t i = 0; i < countof(texts); i++) assert_int_equal(prep_gives_what_is_named(span_str(texts[i])), i < 3);
+    struct side s;
+    setup(&s);
+    parse(&s, "s", "fetch c");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    prep_client_find(&s.client, span_str("s"))->shape = 7;
+    bind(&s, "s");
+    sync_(&s);
+    struct prep_rewrite later = rewriter(&s, 1);
+    assert_null(prep_unproven(&later, buf_span(&s.in)));
+    assert_true(prep_rewrite(&later, buf_span(&s.in)));
+    assert_string_equal(sent(&s), "B(pgsteer_1_0) S");
+    teardown(&s);
+}
+
 static void refusal_takes_it_off_the_server(void **state) {
     (void)state;
     struct side s;
@@ -856,6 +876,7 @@ int main(void) {
         cmocka_unit_test(errors_speak_of_the_clients_name),
         cmocka_unit_test(a_shape_is_names_and_types),
         cmocka_unit_test(old_statement_is_described_first),
+        cmocka_unit_test(what_gives_another_ones_columns_needs_no_proof),
         cmocka_unit_test(refusal_takes_it_off_the_server),
         cmocka_unit_test(who_describes_the_portal_needs_no_proof),
         cmocka_unit_test(exposed_statements),
