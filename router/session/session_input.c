@@ -322,8 +322,8 @@ static bool put_batch(struct session *s, struct span unit, struct buf *out) {
 static bool shows_prepared(const struct session *s) {
     uint32_t facts = s->request.verdict.facts;
     const struct prep_server *p = &s->server->prepared;
-    return ((facts & FACT_EXECUTE) && (s->names.count || s->names.unnamed || prep_server_count(p))) ||
-           ((facts & FACT_PREPARE) && p->exposed);
+    bool any = s->names.count || s->names.unnamed || prep_server_count(p) || s->request.parses;
+    return ((facts & FACT_EXECUTE) && any) || ((facts & FACT_PREPARE) && p->exposed);
 }
 
 static void expose_prepared(struct session *s, struct buf *out) {

@@ -333,6 +333,17 @@ def test_names_closed_after_the_server_has_them(router, client):
     for name, text in (("two", "select 2"), ("one", "select 1")):
         assert fe.kinds(conn.ask(fe.parse(text, name) + fe.bind(name) + fe.execute() + fe.SYNC)) == "12DCZ"
     assert conn.value("select string_agg(name, ' ' order by name) from pg_prepared_statements") == "one two"
+    for name in ("one", "two"):
+        error, = fe.errors(conn.ask(fe.parse("select 3", name) + fe.SYNC))
+        assert error["M"] == f'prepared statement "{name}" already exists'
+    in_step(conn)
+
+
+@pytest.mark.direct
+def test_the_first_statement_looks_at_itself(router, client):
+    conn = client(router())
+    got = conn.ask(fe.parse("select name from pg_prepared_statements", "me") + fe.bind("me") + fe.execute() + fe.SYNC)
+    assert fe.rows(got) == [["me"]]
     in_step(conn)
 
 
