@@ -319,6 +319,7 @@ static void init_env(struct worker *w) {
     e->last_write_us = &w->shared->last_write_us;
     e->terminate_us = &w->shared->terminate_us;
     e->schema_epoch = &w->shared->schema_epoch;
+    e->epoch_seen = atomic_load_explicit(e->schema_epoch, memory_order_acquire);
     e->defaults_changed_us = &w->shared->defaults_changed_us;
     e->sequence_users = &w->shared->sequence_users;
     e->replication = &w->shared->replication;

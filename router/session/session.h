@@ -57,7 +57,7 @@ struct session_env {
     struct session *by_key;                 // uthash, by cancel pid
     atomic_ullong
         *schema_epoch; // of all workers: grows when DDL passes by; what was parsed before may mean something else
-    uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = of old
+    uint64_t epoch_seen, epoch_seen_us; // the last one, and since when; 0 = since the worker's start
     atomic_ullong *defaults_changed_us; // as in server_env
     uint64_t near;                      // bit per node of the topology: in the zone where this router stands
     atomic_ullong *last_write_us;       // of all workers: when the last write of any client was acknowledged

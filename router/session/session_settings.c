@@ -38,7 +38,7 @@ struct meaning session_meaning(const struct session *s) {
     uint64_t epoch = atomic_load_explicit(env->schema_epoch, memory_order_acquire);
     if (UNLIKELY(epoch != env->epoch_seen)) {
         // Not before the change: not the start of this turn of the loop.
-        if (env->epoch_seen) env->epoch_seen_us = uv_hrtime() / 1000 + 1;
+        env->epoch_seen_us = uv_hrtime() / 1000 + 1;
         env->epoch_seen = epoch;
     }
     uint64_t context = s->context ? s->context : settings_context(s->settings) ^ s->user_mark;

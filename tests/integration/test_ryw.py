@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Read your writes: a client never reads older than what it wrote, on replicas that are made to be late."""
 import asyncio
+import contextlib
 import time
 
 import asyncpg
@@ -133,6 +134,19 @@ def test_only_the_writer_is_held_back(router, late, table):
         writer.execute(f"update {name} set v = 1")
         assert port(writer) == late.primary.port
         assert set(ports(reader, 10)) == {n.port for n in late.replicas}
+
+
+def test_new_table_is_everybodys(router, late):
+    """Also those who have asked for nothing since pgsteer was started, on whatever worker, find a new table."""
+    endpoint = router(workers=4)
+    with contextlib.ExitStack() as stack:
+        maker, *others = [stack.enter_context(endpoint.connect()) for _ in range(20)]
+        wait_until(lambda: port(maker) != late.primary.port, 10, "the catalog to have been read")
+        maker.execute("create table made_late as select 1 as v")
+        try:
+            assert [conn.execute("select v from made_late").fetchone() for conn in others] == [(1,)] * len(others)
+        finally:
+            maker.execute("drop table made_late")
 
 
 def test_rolled_back_and_empty_transactions(router, late, table):
