@@ -266,6 +266,39 @@ static void on_value_function(const struct walker *w, struct packed m) {
         report(w, (struct tree_event){.type = TREE_SAW_TIME});
 }
 
+// CREATE DATABASE copies another one.
+static void on_create_database(const struct walker *w, struct packed stmt) {
+    struct span copied = span_str("template1");
+    struct packed option, value;
+    for (struct packed_field f; packed_find(&stmt, PACKED_FIELD(CreatedbStmt, options), &f);)
+        if (packed_node_is(packed_message(&f), PG_QUERY__NODE__NODE_DEF_ELEM, &option) &&
+            span_is(packed_text(option, PACKED_FIELD(DefElem, defname)), "template") &&
+            packed_node_is(packed_sub(option, PACKED_FIELD(DefElem, arg)), PG_QUERY__NODE__NODE_STRING, &value))
+            copied = packed_text(value, PACKED_FIELD(String, sval));
+    report(w, (struct tree_event){.type = TREE_SAW_DATABASE, .name = copied});
+}
+
+static void on_drop_database(const struct walker *w, struct packed stmt) {
+    report(w,
+           (struct tree_event){.type = TREE_SAW_DATABASE, .name = packed_text(stmt, PACKED_FIELD(DropdbStmt, dbname))});
+}
+
+static void on_rename(const struct walker *w, struct packed stmt) {
+    if (packed_number(stmt, PACKED_FIELD(RenameStmt, rename_type)) == PG_QUERY__OBJECT_TYPE__OBJECT_DATABASE)
+        report(w, (struct tree_event){.type = TREE_SAW_DATABASE,
+                                      .name = packed_text(stmt, PACKED_FIELD(RenameStmt, subname))});
+}
+
+// Only SET TABLESPACE wants it for itself.
+static void on_alter_database(const struct walker *w, struct packed stmt) {
+    struct packed options = stmt, option;
+    for (struct packed_field f; packed_find(&options, PACKED_FIELD(AlterDatabaseStmt, options), &f);)
+        if (packed_node_is(packed_message(&f), PG_QUERY__NODE__NODE_DEF_ELEM, &option) &&
+            span_is(packed_text(option, PACKED_FIELD(DefElem, defname)), "tablespace"))
+            report(w, (struct tree_event){.type = TREE_SAW_DATABASE,
+                                          .name = packed_text(stmt, PACKED_FIELD(AlterDatabaseStmt, dbname))});
+}
+
 static const struct {
     const ProtobufCMessageDescriptor *of;
     void (*handle)(const struct walker *w, struct packed m);
@@ -286,6 +319,10 @@ static const struct {
     {&pg_query__into_clause__descriptor, on_into},
     {&pg_query__execute_stmt__descriptor, on_execute},
     {&pg_query__sqlvalue_function__descriptor, on_value_function},
+    {&pg_query__createdb_stmt__descriptor, on_create_database},
+    {&pg_query__dropdb_stmt__descriptor, on_drop_database},
+    {&pg_query__rename_stmt__descriptor, on_rename},
+    {&pg_query__alter_database_stmt__descriptor, on_alter_database},
 };
 
 // The walk

@@ -80,9 +80,10 @@ enum tree_event_type {
     TREE_SAW_CHANGE,   // INSERT, UPDATE, DELETE or MERGE of the relation `schema.name`
     TREE_SAW_ROW_LOCK,
     TREE_SAW_INTO,
-    TREE_SAW_EXECUTE, // EXECUTE in CREATE AS or EXPLAIN
-    TREE_SAW_TEMP,    // something of pg_temp, or made TEMPORARY
-    TREE_SAW_TIME,    // CURRENT_TIMESTAMP and its like
+    TREE_SAW_EXECUTE,  // EXECUTE in CREATE AS or EXPLAIN
+    TREE_SAW_TEMP,     // something of pg_temp, or made TEMPORARY
+    TREE_SAW_TIME,     // CURRENT_TIMESTAMP and its like
+    TREE_SAW_DATABASE, // the database `name`, in a statement that PostgreSQL refuses while others are connected to it
 };
 
 struct tree_event {

@@ -122,6 +122,7 @@ struct verdict {
     bool certain;          // something speaks against a replica that no hint and no route = replica can talk away
     bool apart; // a READ ONLY transaction may get something else of it on a replica than on the primary; errors count
     bool terminates; // calls pg_terminate_backend
+    bool vacates;    // wants a database to which nobody else is connected: DROP DATABASE and its like
     bool timed;      // it tells when its transaction began, or calls what may
 };
 
@@ -132,6 +133,7 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     v.certain = a.certain || b.certain;
     v.apart = a.apart || b.apart;
     v.terminates = a.terminates || b.terminates;
+    v.vacates = a.vacates || b.vacates;
     v.timed = a.timed || b.timed;
     v.control = CONTROL_NONE;
     v.modes = (struct tx_modes){0};

@@ -43,7 +43,7 @@ struct runtime {
 
 // Mail from workers.
 
-enum note_kind { NOTE_WATCH, NOTE_REFRESH, NOTE_CANCEL, NOTE_NUDGE, NOTE_DRAINED, NOTE_EXITED };
+enum note_kind { NOTE_WATCH, NOTE_REFRESH, NOTE_VACATE, NOTE_CANCEL, NOTE_NUDGE, NOTE_DRAINED, NOTE_EXITED };
 
 struct note {
     struct mail mail;
@@ -66,6 +66,9 @@ static void on_note(struct mail *m, void *owner) {
         break;
     case NOTE_REFRESH:
         if (r->health) health_refresh_database(r->health, n->name);
+        break;
+    case NOTE_VACATE:
+        for (size_t i = 0; i < r->n_workers; i++) worker_vacate(r->workers[i], n->name);
         break;
     case NOTE_CANCEL:
         for (size_t i = 0; i < r->n_workers; i++)
@@ -109,6 +112,9 @@ static void on_report(void *arg, const char *node_name, enum evidence e) {
 static void on_watch_database(void *arg, const char *name) { send_note(arg, (struct note){.kind = NOTE_WATCH}, name); }
 static void on_refresh_database(void *arg, const char *name) {
     send_note(arg, (struct note){.kind = NOTE_REFRESH}, name);
+}
+static void on_vacate_database(void *arg, const char *name) {
+    send_note(arg, (struct note){.kind = NOTE_VACATE}, name);
 }
 static void on_cancel(void *arg, uint32_t pid, uint32_t key, uint64_t asked_us) {
     send_note(arg, (struct note){.kind = NOTE_CANCEL, .pid = pid, .key = key, .asked_us = asked_us}, NULL);
@@ -291,6 +297,7 @@ static bool start_workers(struct runtime *r, size_t n, struct fault *f) {
     const struct worker_ops ops = {.report = on_report,
                                    .watch_database = on_watch_database,
                                    .refresh_database = on_refresh_database,
+                                   .vacate_database = on_vacate_database,
                                    .cancel = on_cancel,
                                    .nudge = on_nudge,
                                    .drained = on_drained,

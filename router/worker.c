@@ -114,6 +114,10 @@ static void on_refresh_database(void *arg, const char *name) {
     struct worker *w = arg;
     w->ops.refresh_database(w->ops.arg, name);
 }
+static void on_vacate_database(void *arg, const char *name) {
+    struct worker *w = arg;
+    w->ops.vacate_database(w->ops.arg, name);
+}
 static void count_verdicts(struct worker *w) {
     struct verdicts_stats now = databases_stats(&w->env.databases);
     atomic_store_explicit(&w->stats.counters[STAT_VERDICT_HITS], now.hits, memory_order_relaxed);
@@ -137,7 +141,16 @@ static void on_tick(void *arg) {
 
 // Mail.
 
-enum order_kind { ORDER_CONFIG, ORDER_TOPOLOGY, ORDER_CATALOG, ORDER_CANCEL, ORDER_NUDGE, ORDER_DRAIN, ORDER_STOP };
+enum order_kind {
+    ORDER_CONFIG,
+    ORDER_TOPOLOGY,
+    ORDER_CATALOG,
+    ORDER_CANCEL,
+    ORDER_VACATE,
+    ORDER_NUDGE,
+    ORDER_DRAIN,
+    ORDER_STOP
+};
 
 struct order {
     struct mail mail;
@@ -146,6 +159,7 @@ struct order {
     struct tls_context *tls_clients, *tls_servers;
     struct topology *topology;
     struct catalog *catalog;
+    char *database;
     uint32_t pid, key;
     uint64_t asked_us;
 };
@@ -201,6 +215,7 @@ static void order_drop(struct order *o) {
     if (o->tls_servers) tls_context_unref(o->tls_servers);
     if (o->topology) topology_unref(o->topology);
     if (o->catalog) catalog_unref(o->catalog);
+    mem_free(o->database);
     mem_free(o);
 }
 
@@ -220,10 +235,12 @@ static void on_order(struct mail *m, void *owner) {
         catalog_unref(o->catalog);
         break;
     case ORDER_CANCEL: (void)session_cancel(&w->env, o->pid, o->key, o->asked_us); break;
+    case ORDER_VACATE: pools_vacate(w->env.pools, o->database); break;
     case ORDER_NUDGE: pools_nudged(w->env.pools); break;
     case ORDER_DRAIN: drain(w); break;
     case ORDER_STOP: stop(w); break;
     }
+    mem_free(o->database);
     mem_free(o);
 }
 
@@ -260,6 +277,10 @@ void worker_set_catalog(struct worker *w, struct catalog *c) {
 
 void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us) {
     send_order(w, (struct order){.kind = ORDER_CANCEL, .pid = pid, .key = key, .asked_us = asked_us});
+}
+
+void worker_vacate(struct worker *w, const char *server_database) {
+    send_order(w, (struct order){.kind = ORDER_VACATE, .database = mem_strdup(server_database)});
 }
 
 void worker_nudge(struct worker *w) { send_order(w, (struct order){.kind = ORDER_NUDGE}); }
@@ -314,6 +335,7 @@ static void init_env(struct worker *w) {
     ilist_init(&e->relays);
     e->watch_database = on_watch_database;
     e->refresh_database = on_refresh_database;
+    e->vacate_database = on_vacate_database;
     e->session_closed = session_closed;
     e->retry_soon = on_retry_soon;
     e->last_write_us = &w->shared->last_write_us;

@@ -42,6 +42,7 @@ struct worker_ops {
     void (*report)(void *arg, const char *node_name, enum evidence e);
     void (*watch_database)(void *arg, const char *name);
     void (*refresh_database)(void *arg, const char *name);
+    void (*vacate_database)(void *arg, const char *name);
     // A CancelRequest, received at `asked_us`, that may be for a client of another worker.
     void (*cancel)(void *arg, uint32_t pid, uint32_t key, uint64_t asked_us);
     void (*nudge)(void *arg, size_t worker);
@@ -60,6 +61,7 @@ void worker_set_config(struct worker *w, struct config *c, struct tls_context *t
 void worker_set_topology(struct worker *w, struct topology *t);
 void worker_set_catalog(struct worker *w, struct catalog *c);
 void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us);
+void worker_vacate(struct worker *w, const char *server_database); // pools_vacate
 void worker_nudge(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_stop(struct worker *w); // `exited` follows

@@ -468,6 +468,7 @@ static bool should_yield(const struct pool *p, const struct server *s) {
 static const char *reason_to_close(const struct pool *p, const struct server *s) {
     if (s->close_when_idle || !p->node) return "it was to be closed";
     if (pool_is_too_old(p, s)) return "server_lifetime";
+    if (!s->anchor && pool_is_vacated(p)) return "somebody wants its database for himself";
     if (ilist_empty(&p->waiters) && budget_is_over(p->budget)) return "the pool is larger than its size";
     return should_yield(p, s) ? "another worker needs it" : NULL;
 }

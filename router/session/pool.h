@@ -62,6 +62,10 @@ void pools_close(struct pools *p, void (*closed)(void *arg), void *arg);
 void pools_set_topology(struct pools *p, struct topology *t);
 // env->config has been replaced.
 void pools_config_changed(struct pools *p);
+// Somebody wants the database of that name on the servers for himself: for as long as PostgreSQL waits for the others
+// to go, its idle connections are closed, but for those that a client has for itself and would have in the way as well
+// without us.
+void pools_vacate(struct pools *p, const char *server_database);
 // The budget of some pool has room again, or another worker is starving: look at all pools.
 void pools_nudged(struct pools *p);
 

@@ -64,6 +64,7 @@ struct pool {
     bool used;                                   // since the last housekeeping
     uint64_t served_us;                          // when a connection was last there for somebody
     unsigned unused_rounds;
+    uint64_t vacant_until_us; // somebody wants the database for himself
     // after a failure
     uint64_t retry_at_us; // no new connection before
     bool failing;         // tickets are failed with `fault` until then
@@ -102,6 +103,7 @@ void pool_yield_idle(struct pool *p);
 NODISCARD bool pool_is_empty(const struct pool *p);
 void pool_forget_failure(struct pool *p);
 bool pool_is_too_old(const struct pool *p, const struct server *s);
+bool pool_is_vacated(const struct pool *p); // by pools_vacate, and nobody waits
 
 // pools.c
 void pools_handle_gone(struct pools *all); // one of n_handles

@@ -13,6 +13,7 @@
 enum {
     HOUSEKEEPING_MS = 200,
     HOUSEKEEPING_SLOW = 5,       // every so many times: what need not be looked at often
+    VACATE_MS = 5000,            // PostgreSQL waits so long for others to leave a database (CountOtherDBBackends)
     POOL_FORGET_ROUNDS = 60,     // of the slow ones, after which a pool that nobody uses goes
     SERVER_SILENT_MAX_MS = 15000 // nothing acknowledged for so long: nobody is there
 };
@@ -267,6 +268,23 @@ void pools_nudged(struct pools *all) {
     }
 }
 
+bool pool_is_vacated(const struct pool *p) {
+    return ilist_empty(&p->waiters) && p->vacant_until_us && pools_now_us(p->pools) < p->vacant_until_us;
+}
+
+static void pool_vacate(struct pool *p) {
+    if (pool_is_vacated(p)) close_all(&p->idle, "somebody wants its database for himself");
+}
+
+void pools_vacate(struct pools *all, const char *server_database) {
+    ILIST_EACH(&all->all, n) {
+        struct pool *p = pool_at(n);
+        if (strcmp(p->server_database, server_database) != 0) continue;
+        p->vacant_until_us = pools_now_us(all) + (uint64_t)VACATE_MS * 1000;
+        pool_vacate(p);
+    }
+}
+
 // ---- time
 
 // The oldest go first; as many as the pool should have stay.
@@ -284,8 +302,8 @@ static void close_old(struct pool *p, struct ilist *unused_ones) {
 }
 
 static void pool_keep_minimum(struct pool *p) {
-    while (pool_may_try(p) && p->account->has_credentials && budget_used(p->budget) < p->min_size &&
-           budget_take(p->budget, p->pools->env->worker, false))
+    while (pool_may_try(p) && !pool_is_vacated(p) && p->account->has_credentials &&
+           budget_used(p->budget) < p->min_size && budget_take(p->budget, p->pools->env->worker, false))
         pool_open(p);
 }
 

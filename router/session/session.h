@@ -68,6 +68,7 @@ struct session_env {
     bool draining;                                         // no new work for idle clients: they are told to go
     void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
     void (*refresh_database)(void *arg, const char *name); // DDL has passed by
+    void (*vacate_database)(void *arg, const char *name);  // pools_vacate, in all workers
     void (*session_closed)(void *arg);                     // the last of a session's memory is gone
     void (*retry_soon)(void *arg);                         // sessions_retry_stale is wanted in a moment
     void *arg;

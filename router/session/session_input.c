@@ -381,6 +381,7 @@ static void note_facts(struct session *s, struct span unit) {
     if (facts & FACTS_SETTLING) s->pins_kept = caused | (moves_sequences(s) ? PIN_BIT(SEQUENCE) : 0);
     if (r->copies) s->copy_due = true;
     if (r->verdict.terminates) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
+    if (r->verdict.vacates) session_vacate(s, unit);
     s->settling |= facts & FACTS_SETTLING;
     if (caused & PIN_BIT(TEMP)) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "parser/database_names.h"
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
@@ -468,6 +469,17 @@ void session_note_ddl(struct session *s, bool over) {
     s->defaults = false;
     s->env->refresh_database(s->env->arg, s->database->name);
 }
+
+static void on_wanted_database(void *arg, struct span name) {
+    struct session_env *env = arg;
+    char *copy = mem_strndup((const char *)name.ptr, name.len);
+    env->vacate_database(env->arg, copy);
+    mem_free(copy);
+}
+
+static void on_vacating_text(void *arg, struct span sql) { database_names(sql, on_wanted_database, arg); }
+
+void session_vacate(struct session *s, struct span unit) { (void)session_each_text(s, unit, on_vacating_text, s->env); }
 
 void session_note_write(struct session *s) {
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.

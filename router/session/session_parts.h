@@ -73,6 +73,8 @@ bool session_leave_refusing(struct session *s);
 void session_drop_servers(struct session *s);
 // The unit that is ready gets this error instead of a server.
 void session_refuse(struct session *s, const struct fault *f);
+// Connections that the workers keep to databases which the unit wants for itself are closed; PostgreSQL waits for that.
+void session_vacate(struct session *s, struct span unit);
 void session_note_ddl(struct session *s, bool over); // the schema may have changed; `over`: for others as well
 void session_note_write(struct session *s);          // something that may have written has been answered
 void session_note_read(struct session *s);           // an answer has been shown
@@ -138,6 +140,9 @@ void session_tx_refusal(const struct session *s, struct fault *f);
 // The defaults of transactions by the values of default_transaction_isolation and ..._read_only; an empty one says
 // nothing.
 struct tx_modes session_modes_of(struct span isolation, struct span read_only);
+// The texts that a unit runs: of its Query, of what it parses, of the statements that it binds. False when they cannot
+// be read.
+bool session_each_text(struct session *s, struct span unit, void (*visit)(void *arg, struct span sql), void *arg);
 // Whether session_touch would say true.
 bool session_touch_is_known(struct session *s, struct span unit);
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.

@@ -56,16 +56,16 @@ void session_forget_touched(struct session *s) {
 
 // Touching.
 
-static void collect_batch(struct session *s, struct span batch, struct setting_names *n) {
+static void each_of_batch(struct session *s, struct span batch, void (*visit)(void *arg, struct span sql), void *arg) {
     struct frame frame;
     for (; batch.len; batch = span_from(batch, PROTO_HEADER_LEN + frame.payload.len)) {
         struct msg_parse parse;
         struct msg_bind bind;
         struct statement *st = NULL;
         if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) == WIRE_BAD || !frame.type) return;
-        if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) setting_names_add(n, parse.query);
+        if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) visit(arg, parse.query);
         if (frame.type == FE_BIND && msg_bind(frame.payload, &bind)) st = prep_client_find(&s->names, bind.statement);
-        if (st) setting_names_add(n, st->query);
+        if (st) visit(arg, st->query);
     }
 }
 
@@ -147,15 +147,22 @@ bool session_restore_startup(struct session *s) {
 
 bool session_awaits_startup(const struct session *s) { return s->touched && s->touched->restores; }
 
-static void collect(struct session *s, struct span unit, struct setting_names *n) {
+bool session_each_text(struct session *s, struct span unit, void (*visit)(void *arg, struct span sql), void *arg) {
     const struct request *r = &s->request;
     struct span sql;
-    if (r->kind == REQUEST_BATCH)
-        collect_batch(s, unit, n);
-    else if (r->stream || !msg_query(span_from(unit, PROTO_HEADER_LEN), &sql))
-        n->unknown = true;
-    else
-        setting_names_add(n, sql);
+    if (r->kind == REQUEST_BATCH) {
+        each_of_batch(s, unit, visit, arg);
+        return true;
+    }
+    if (r->stream || !msg_query(span_from(unit, PROTO_HEADER_LEN), &sql)) return false;
+    visit(arg, sql);
+    return true;
+}
+
+static void on_text(void *arg, struct span sql) { setting_names_add(arg, sql); }
+
+static void collect(struct session *s, struct span unit, struct setting_names *n) {
+    if (!session_each_text(s, unit, on_text, n)) n->unknown = true;
 }
 
 bool session_touch_is_known(struct session *s, struct span unit) {

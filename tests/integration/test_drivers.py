@@ -69,6 +69,35 @@ def test_psql_errors_keep_the_session(router):
     assert "division by zero" in done.stderr and 'syntax error at or near "syntax"' in done.stderr
 
 
+def test_databases_that_everybody_has_left(router, cluster):
+    """PostgreSQL refuses to copy, rename or drop a database to which others are connected; clients that have left are not."""
+    endpoint, names = router(), ["left_one", "left_two", "left_three"]
+    cluster.primary.sql("alter role app createdb")
+    try:
+        for _ in range(3):
+            psql(endpoint, "-c", "create database left_one")
+            cluster.caught_up()
+            for _ in range(3):  # on several workers
+                assert psql(endpoint, "-d", "left_one", "-c", "create temp table t (a int)", "-c", "select count(*) from t") == "0"
+            psql(endpoint, "-c", "create database left_two template left_one")
+            cluster.caught_up()
+            psql(endpoint, "-d", "left_two", "-c", "select pg_backend_pid()")
+            psql(endpoint, "-c", "alter database left_two rename to left_three")
+            with endpoint.connect(dbname="left_three") as other, endpoint.connect() as conn:
+                other.execute("begin")
+                other.execute("select txid_current()")
+                with pytest.raises(psycopg.errors.ObjectInUse):
+                    conn.execute("alter database left_three rename to left_two")
+            with endpoint.connect() as conn:
+                conn.execute("drop database left_three", prepare=True)
+                conn.execute("drop database left_one")
+            cluster.caught_up()
+    finally:
+        for name in names:
+            cluster.primary.sql(f"drop database if exists {name} with (force)")
+        cluster.primary.sql("alter role app nocreatedb")
+
+
 # --- libpq's pipeline mode, through psycopg -------------------------------------------------------------------------
 
 def test_libpq_pipeline(router, table):

@@ -75,6 +75,30 @@ static void each_has_its_own(void **state) {
     assert_int_equal(lost, 0);
 }
 
+static void who_wants_the_database_for_himself(void **state) {
+    (void)state;
+    struct visitor own, busy, idle, late;
+    uint32_t of_own = settle(&own);
+    visitor_wait(&busy, &w);
+    visitor_wait(&idle, &w);
+    visitor_wait(&late, &w);
+    visitor_go(&idle);
+    pools_vacate(w.pools, "another");
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_IDLE), 2);
+    pools_vacate(w.pools, world_pool(&w)->server_database);
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_IDLE), 1);
+    visitor_go(&late); // what comes free is closed as well
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_IDLE), 1);
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_ACTIVE), 1);
+    assert_int_equal(come_back(&own), of_own); // those who are there are in the way as without us
+    anchor_drop(&own.ticket.anchor);
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_IDLE), 0);
+    world_pool(&w)->vacant_until_us = 1; // nobody waits for it so long
+    visitor_go(&busy);
+    assert_int_equal(gauge_of(&w, STAT_GAUGE_POOL_IDLE), 1);
+    assert_int_equal(lost, 0);
+}
+
 static void who_needs_the_place_gets_it_but_not_the_connection(void **state) {
     (void)state;
     struct visitor a, busy[3], last;
@@ -148,6 +172,7 @@ static int prepare(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(each_has_its_own),
+        TEST(who_wants_the_database_for_himself),
         TEST(who_needs_the_place_gets_it_but_not_the_connection),
         TEST(its_end_is_told),
         TEST(who_can_do_without_does_not_wait_for_a_full_server),
