@@ -73,6 +73,13 @@ static void close_second(struct batch *b, struct span name) {
     prep_server_remove_second(r->server, name);
 }
 
+// It went with all others, or has been parsed anew behind that.
+static void close_freed(struct batch *b, struct statement *st, struct span name) {
+    request_close_statement(words(b), name);
+    pipeline_push(b->r->due, REPLY_CLOSE, REPLY_SWALLOW);
+    prep_server_remove(b->r->server, st);
+}
+
 // On a connection that is the client's alone by now, what goes by the client's own name goes with that.
 static void close_exposed(struct batch *b, struct span name) {
     struct statement *st = prep_server_exposed_as(b->r->server, name);
@@ -129,7 +136,8 @@ static struct span need_statement(struct batch *b, struct statement *st) {
     struct prep_rewrite *r = b->r;
     st = needs_proof(r, st) ? with_meaning(r, st, r->meaning) : in_context(r, st);
     struct span name = prep_server_use(r->server, st);
-    if (LIKELY(name.len)) return name;
+    if (LIKELY(name.len && !b->names_are_free)) return name;
+    if (name.len) close_freed(b, st, name);
     parse_on_server(b, st, REPLY_SWALLOW);
     r->server_parses++;
     return prep_server_name(r->server, st);

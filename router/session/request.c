@@ -80,6 +80,7 @@ static bool scan_use(struct request *r, const struct request_context *ctx, struc
     if (!s) return false;
     if (s->shape && (s->meaning.context != ctx->meaning.context || s->shape_epoch != ctx->meaning.epoch))
         r->aged = true;
+    if (s->types.len > 2) r->typed = true;
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
@@ -112,7 +113,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     if (m.name.len == 0) r->unnamed_copies = (v.facts & FACT_COPY_IN) != 0;
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);
-    if (taken) r->old_name = true; // it may be free again when what is due has been answered
+    if (taken) r->old_name = r->taken_name = true; // it may be free again when what is due has been answered
     bool free_name = m.name.len == 0 || (r->parses++ == 0 && !taken);
     if (m.name.len && !taken && ctx->names->count + r->parses > ctx->max_names) r->too_many_names = true;
     if (!s->proven || !free_name) r->server_needed = true;
@@ -339,7 +340,7 @@ static bool lone_execute(struct lone *l, struct span payload) {
 bool request_is_lone(const struct request *r, struct span unit) {
     struct lone l = {.step = LONE_BEGUN};
     struct frame frame;
-    if (r->malformed) return false;
+    if (r->malformed || r->taken_name || r->typed) return false;
     if (r->kind == REQUEST_QUERY) return !r->stream;
     if (r->kind != REQUEST_BATCH || !r->synced || r->stream || r->old_portal) return false;
     for (; unit.len; unit = span_from(unit, frame.total)) {

@@ -472,6 +472,7 @@ static void answer_lost(struct session *s, struct span unit) {
 enum place {
     PLACE_HERE,
     PLACE_LATER,
+    PLACE_ANEW, // later, and what it says is looked at again by then
     PLACE_LOCAL,
     PLACE_CONTROL,
     PLACE_REFUSED,
@@ -494,7 +495,7 @@ static bool depends_on_answers(struct session *s) {
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
     if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
-    if (depends_on_answers(s) || shows_prepared(s)) return PLACE_LATER;
+    if (depends_on_answers(s) || shows_prepared(s)) return PLACE_ANEW;
     if (s->tx.ending || session_tx_begin_is_due(s) || session_awaits_startup(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {
@@ -573,7 +574,7 @@ static enum place place(struct session *s, struct span unit) {
     if (!behind && session_sequences_are_lost(s, moves_sequences(s))) return refuse_sequence_state(s);
     bool only_flush = s->request.flushed && unit.len == PROTO_HEADER_LEN;
     if (only_flush && !s->open) return PLACE_NOWHERE; // answers are passed on as they come
-    if (s->open && s->due && depends_on_answers(s)) return PLACE_LATER;
+    if (s->open && s->due && depends_on_answers(s)) return PLACE_ANEW;
     if (s->open) return session_tx_must_leave(s, unit) ? place_elsewhere(s) : PLACE_HERE;
     if (s->server && s->due) return place_behind(s);
     if (session_tx_is_local(s, unit)) return PLACE_CONTROL;
@@ -640,7 +641,8 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);
     if (s->request.kind == REQUEST_COPY) return take_copy(s, unit);
     enum place where = place(s, unit);
-    if (where == PLACE_LATER || s->state == SESSION_CLOSED) return 0;
+    if (where == PLACE_ANEW) unit_forget(s);
+    if (where == PLACE_LATER || where == PLACE_ANEW || s->state == SESSION_CLOSED) return 0;
     if (where == PLACE_FIND) {
         s->tx_reason = session_tx_begins(s) ? (uint8_t)session_tx_reason(s, unit) : 0;
         session_find_server(s);
