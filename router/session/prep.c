@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "parser/lex.h"
 #include "router/session/pipeline.h"
 
 #define NAME_PREFIX "pgsteer_"
@@ -348,6 +349,17 @@ static void skip_space(struct cursor *c) {
     while (c->ptr < c->end && (*c->ptr == ' ' || (*c->ptr >= '\t' && *c->ptr <= '\r'))) c->ptr++;
 }
 
+// And comments; one that does not end stays.
+static void skip_comments(struct cursor *c) {
+    skip_space(c);
+    while (lex_begins_comment(c->ptr, c->end)) {
+        const uint8_t *behind = lex_comment(c->ptr, c->end);
+        if (!behind) return;
+        c->ptr = behind;
+        skip_space(c);
+    }
+}
+
 // One identifier, folded as PostgreSQL folds it; false when there is none or it does not fit.
 static bool next_identifier(struct cursor *c, char *to, size_t cap, size_t *len) {
     skip_space(c);
@@ -407,4 +419,19 @@ bool prep_gives_what_is_named(struct span sql) {
     char word[16];
     size_t len;
     return next_identifier(&c, word, sizeof word, &len) && (strcmp(word, "fetch") == 0 || strcmp(word, "execute") == 0);
+}
+
+bool prep_parses_when_failed(struct span sql) {
+    static const char *const ends[] = {"abort", "commit", "end", "rollback"};
+    struct cursor c = cursor_of(sql);
+    char word[16];
+    size_t len;
+    skip_comments(&c);
+    if (c.ptr == c.end) return true;
+    if (!next_identifier(&c, word, sizeof word, &len)) return false;
+    for (size_t i = 0; i < countof(ends); i++)
+        if (strcmp(word, ends[i]) == 0) return true;
+    skip_comments(&c);
+    return strcmp(word, "prepare") == 0 && next_identifier(&c, word, sizeof word, &len) &&
+           strcmp(word, "transaction") == 0;
 }

@@ -132,6 +132,8 @@ bool prep_rename_error(struct span message, struct span name, struct buf *out);
 bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len);
 // Whether the text is DEALLOCATE [PREPARE] ALL or DISCARD ALL.
 bool prep_deallocates_all(struct span sql);
+// Whether PostgreSQL takes a Parse of the text in a transaction that has failed: it ends one, or is empty.
+bool prep_parses_when_failed(struct span sql);
 // Whether the text is a FETCH or an EXECUTE: it gives the columns of what has the name when it is run, and PostgreSQL
 // does not mind that they are others than before.
 bool prep_gives_what_is_named(struct span sql);

@@ -224,6 +224,25 @@ static bool is_same_text(const struct statement *a, const struct statement *b) {
     return span_eq(a->query, b->query) && span_eq(a->types, b->types);
 }
 
+// The server's transaction has failed, and nothing that is due may end it.
+static bool has_failed(const struct prep_rewrite *r) {
+    if (LIKELY(!r->nothing_runs)) return false;
+    for (uint32_t i = 0; i < r->due->count; i++) {
+        const struct reply *due = pipeline_at(r->due, i);
+        if (due->kind == REPLY_QUERY || due->kind == REPLY_EXECUTE || due->kind == REPLY_SYNC) return false;
+    }
+    return true;
+}
+
+// A Parse of what the server holds.
+static struct reply *parse_held(struct batch *b, const struct msg_parse *m, struct span name) {
+    struct prep_rewrite *r = b->r;
+    if (LIKELY(!has_failed(r)) || prep_parses_when_failed(m->query))
+        return pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
+    request_parse(words(b), name, m->query, m->types); // to be refused, so that the client does not have it
+    return pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
+}
+
 static void rewrite_parse(struct batch *b, const struct frame *f) {
     struct prep_rewrite *r = b->r;
     struct msg_parse m;
@@ -247,8 +266,9 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        if (!b->names_are_free && prep_server_use(r->server, st).len) {
-            due = pipeline_push(r->due, REPLY_PARSE, REPLY_INVENT);
+        struct span held = b->names_are_free ? span_of("", 0) : prep_server_use(r->server, st);
+        if (held.len) {
+            due = parse_held(b, &m, held);
             due->after = st;
         } else {
             if (UNLIKELY(r->server->exposed)) expose_next(b, st, m.name);

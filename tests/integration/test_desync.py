@@ -340,6 +340,22 @@ def test_names_closed_after_the_server_has_them(router, client):
 
 
 @pytest.mark.direct
+def test_parse_in_a_failed_transaction(router, client):
+    """It fails, though the server has the text already, so the name is free afterwards."""
+    conn = client(router())
+    assert fe.kinds(conn.ask(fe.parse("select 1 for update", "a") + fe.bind("a") + fe.execute() + fe.SYNC)) == "12DCZ"
+    conn.ask(fe.query("begin") + fe.query("select 1/0"), 2)
+    for more in (fe.describe("S", "b"), fe.bind("b") + fe.execute(), b""):
+        got = conn.ask(fe.parse("select 1 for update", "b") + more + fe.SYNC)
+        assert fe.kinds(got) == "EZ" and fe.errors(got)[0]["C"] == "25P02"
+    assert fe.kinds(conn.ask(fe.parse("rollback", "r") + fe.bind("r") + fe.execute() + fe.SYNC)) == "12CZ"
+    assert fe.kinds(conn.ask(fe.parse("select 1 for update", "b") + fe.describe("S", "b") + fe.SYNC)) == "1tTZ"
+    conn.ask(fe.query("begin") + fe.query("select 1/0"), 2)
+    assert fe.kinds(conn.ask(fe.bind("r") + fe.execute() + fe.SYNC)) == "2CZ"
+    in_step(conn)
+
+
+@pytest.mark.direct
 def test_the_first_statement_looks_at_itself(router, client):
     conn = client(router())
     got = conn.ask(fe.parse("select name from pg_prepared_statements", "me") + fe.bind("me") + fe.execute() + fe.SYNC)

@@ -109,6 +109,49 @@ static void who_describes_the_portal_needs_no_proof(void **state) {
 
 // By their own names.
 
+static void a_failed_transaction_takes_no_parse(void **state) {
+    (void)state;
+    const char *texts[] = {"",
+                           " -- x",
+                           "/* x */ rollback to a",
+                           "COMMIT",
+                           "prepare /**/ transaction 'x'",
+                           "select 1",
+                           "prepare p as select 1",
+                           "commits",
+                           "/* end"};
+    for (size_t i = 0; i < countof(texts); i++) assert_int_equal(prep_parses_when_failed(span_str(texts[i])), i < 5);
+    struct side s;
+    setup(&s);
+    parse(&s, "a", "select 1");
+    parse(&s, "b", "rollback");
+    sync_(&s);
+    rewrite(&s);
+    answered(&s);
+    struct prep_rewrite r = rewriter(&s, 0);
+    r.nothing_runs = true;
+    parse(&s, "c", "rollback");
+    parse(&s, "d", "select 1");
+    sync_(&s);
+    assert_true(prep_rewrite(&r, buf_span(&s.in)));
+    assert_string_equal(sent(&s), "P(pgsteer_1_0:select 1) S");
+    assert_string_equal(due(&s), "*PPS");
+    pipeline_pop(&s.due);
+    assert_true(prep_fail(&s.client, &s.server, &s.due));
+    assert_null(prep_client_find(&s.client, span_str("d")));
+    assert_true(prep_server_has(&s.server, prep_client_find(&s.client, span_str("a"))));
+    answered(&s);
+    // Behind something that may have ended it the text is taken to be known.
+    buf_clear(&s.in);
+    pipeline_push(&s.due, REPLY_QUERY, REPLY_FORWARD);
+    buf_clear(&s.out);
+    parse(&s, "d", "select 1");
+    sync_(&s);
+    assert_true(prep_rewrite(&r, buf_span(&s.in)));
+    assert_string_equal(due(&s), "Q*PS");
+    teardown(&s);
+}
+
 static void exposed_statements(void **state) {
     (void)state;
     struct side s;
@@ -257,6 +300,7 @@ int main(void) {
         cmocka_unit_test(what_gives_another_ones_columns_needs_no_proof),
         cmocka_unit_test(refusal_takes_it_off_the_server),
         cmocka_unit_test(who_describes_the_portal_needs_no_proof),
+        cmocka_unit_test(a_failed_transaction_takes_no_parse),
         cmocka_unit_test(exposed_statements),
         cmocka_unit_test(closing_takes_the_clients_own_name_away),
         cmocka_unit_test(a_second_name_makes_room),
