@@ -234,6 +234,14 @@ static bool has_failed(const struct prep_rewrite *r) {
     return true;
 }
 
+// The name of what a Parse need not be sent for, empty when it has to be.
+static struct span held_as_new(struct batch *b, struct statement *st) {
+    struct span name = prep_server_use(b->r->server, st);
+    if (!name.len || !prep_gives_what_is_named(st->query) || has_failed(b->r)) return name;
+    close_statement(b, st); // it is described as what had the name when it was parsed
+    return span_of("", 0);
+}
+
 // A Parse of what the server holds.
 static struct reply *parse_held(struct batch *b, const struct msg_parse *m, struct span name) {
     struct prep_rewrite *r = b->r;
@@ -266,7 +274,7 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
-        struct span held = b->names_are_free ? span_of("", 0) : prep_server_use(r->server, st);
+        struct span held = b->names_are_free ? span_of("", 0) : held_as_new(b, st);
         if (held.len) {
             due = parse_held(b, &m, held);
             due->after = st;

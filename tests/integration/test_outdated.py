@@ -180,3 +180,15 @@ def test_what_has_the_name_by_now(way, between):
     do(conn, "declare c cursor for select 1, 2; prepare p as select 1, 2")
     assert run(conn, "f") == run(conn, "e") == [["1", "2"]]
     do(conn, "rollback; deallocate p")
+
+
+def test_described_as_what_has_the_name_by_now(way):
+    """... also to who prepares a text that the connection knows."""
+    _, conn, table = way
+    for name, columns in (("one", "1"), ("two", "'a'::text, 2")):
+        do(conn, f"begin; declare c cursor for select {columns}; prepare p as select {columns}")
+        for text in ("fetch all from c", "execute p"):
+            got = conn.ask(fe.parse(text, name + text) + fe.describe("S", name + text) + fe.SYNC)
+            described, = [m.body for m in got if m.type == "T"]
+            assert described[:2] == (b"\0\1" if name == "one" else b"\0\2")
+        do(conn, "rollback; deallocate p")

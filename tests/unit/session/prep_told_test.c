@@ -76,6 +76,14 @@ static void what_gives_another_ones_columns_needs_no_proof(void **state) {
     assert_null(prep_unproven(&later, buf_span(&s.in)));
     assert_true(prep_rewrite(&later, buf_span(&s.in)));
     assert_string_equal(sent(&s), "B(pgsteer_1_0) S");
+    answered(&s);
+    // But who prepares it is to be told of what has the name now.
+    buf_clear(&s.in);
+    parse(&s, "t", "fetch c");
+    sync_(&s);
+    rewrite(&s);
+    assert_string_equal(sent(&s), "C(pgsteer_1_0) P(pgsteer_1_0:fetch c) S");
+    assert_string_equal(due(&s), "cPS");
     teardown(&s);
 }
 
