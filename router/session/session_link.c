@@ -185,7 +185,9 @@ static void on_granted(struct ticket *t, struct server *sv) {
 enum { TERMINATE_US = 2 * 1000 * 1000 };
 
 bool session_is_ended_by(const struct session *s, const struct fault *f) {
-    static const char *const own[] = {"25P03", "25P04", "57P05"}; // the time limits of PostgreSQL for what stands idle
+    // Time limits of PostgreSQL; idle_in_transaction_session_timeout, 25P03, ends a client on a replica too, and is
+    // dealt with by session_server_lost.
+    static const char *const own[] = {"25P04", "57P05"};
     uint64_t asked = atomic_load_explicit(s->env->terminate_us, memory_order_acquire);
     if (strcmp(f->sqlstate, "57P01") == 0) return asked && uv_hrtime() / 1000 - asked < TERMINATE_US;
     for (size_t i = 0; i < countof(own); i++)

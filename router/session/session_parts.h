@@ -61,8 +61,9 @@ void session_park(struct session *s);
 void session_let_held_go(struct session *s);
 // Nothing ties the session to `server` any more: back to the pool, or kept while pinned.
 void session_unlink(struct session *s);
-// Whether this last word of a server is meant for the session, and ends it: PostgreSQL has ended its transaction for
-// standing idle, or somebody has asked, through us, that a process be ended. The end of a server ends no session.
+// Whether this last word of a server is meant for the session, and ends it: a time limit of PostgreSQL has ended its
+// transaction or idle connection, or somebody has asked, through us, that a process be ended. The end of a server ends
+// no session.
 bool session_is_ended_by(const struct session *s, const struct fault *f);
 // The server connection in use is broken: what is due is run again, or answered with an error, or the client is lost.
 void session_server_lost(struct session *s, struct server *sv, const struct fault *f);
