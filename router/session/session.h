@@ -131,6 +131,7 @@ struct session {
     struct buf journal;          // what the client sent and a replica has not answered: it can be sent again
     size_t again;                // bytes at the front of the input that were in the journal
     uint64_t avoid;              // bit per node: they lost what is to be run `again`
+    struct vacating *vacating;   // a statement under way that wants a database for itself; NULL = none
     struct fault *refusal;       // the next unit gets this error instead of a server
     uint32_t due;                // exchanges sent and not answered
     uint32_t tail;               // bytes of a streamed message still to come from the client

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "parser/database_names.h"
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
@@ -401,6 +400,7 @@ void session_run_again(struct session *s, bool anywhere) {
     s->opened = (struct exchange){0};
     s->names_are_free = false;
     s->settling = 0;
+    session_forget_vacating(s);
     request_reset(&s->request);
     s->again = buf_len(&s->journal);
     s->again_anywhere = anywhere;
@@ -472,17 +472,6 @@ void session_note_ddl(struct session *s, bool over) {
     s->env->refresh_database(s->env->arg, s->database->name);
 }
 
-static void on_wanted_database(void *arg, struct span name) {
-    struct session_env *env = arg;
-    char *copy = mem_strndup((const char *)name.ptr, name.len);
-    env->vacate_database(env->arg, copy);
-    mem_free(copy);
-}
-
-static void on_vacating_text(void *arg, struct span sql) { database_names(sql, on_wanted_database, arg); }
-
-void session_vacate(struct session *s, struct span unit) { (void)session_each_text(s, unit, on_vacating_text, s->env); }
-
 void session_note_write(struct session *s) {
     // The moment must not lie before the commit, so it is now and not the start of this turn of the loop.
     s->last_write_us = uv_hrtime() / 1000 + 1;
@@ -506,6 +495,7 @@ static void forget_due(struct session *s) {
     s->names_are_free = false;
     s->copies_ended = 0;
     s->settling = 0;
+    session_forget_vacating(s);
     s->tx_wrote = false;
     session_forget_touched(s);
     s->context = 0;

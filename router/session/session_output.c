@@ -83,6 +83,7 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (s->response.begin_failed) session_tx_lose(s);
     session_tx_answered(s, due, tx_status);
     if (s->settling) settle_facts(s, tx_status);
+    if (UNLIKELY(s->vacating != NULL)) session_forget_vacating(s);
     session_touched_ready(s, due, tx_status);
     if (s->ddl) session_note_ddl(s, tx_status == PROTO_TX_IDLE);
 }

@@ -74,8 +74,10 @@ bool session_leave_refusing(struct session *s);
 void session_drop_servers(struct session *s);
 // The unit that is ready gets this error instead of a server.
 void session_refuse(struct session *s, const struct fault *f);
-// Connections that the workers keep to databases which the unit wants for itself are closed; PostgreSQL waits for that.
+// The unit, which is about to be sent, wants databases for itself: the connections that all workers keep to them are
+// closed, unless it is answered soon (session_vacate.c). session_forget_vacating: it has been, or never will be.
 void session_vacate(struct session *s, struct span unit);
+void session_forget_vacating(struct session *s);
 void session_note_ddl(struct session *s, bool over); // the schema may have changed; `over`: for others as well
 void session_note_write(struct session *s);          // something that may have written has been answered
 void session_note_read(struct session *s);           // an answer has been shown

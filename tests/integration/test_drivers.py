@@ -113,6 +113,20 @@ def test_libpq_pipeline(router, table):
         assert conn.execute(f"select count(*) from {name}").fetchone() == (500,)
 
 
+def test_who_may_not_drop_a_database_closes_nobodys_connection(router):
+    endpoint = router(workers=1)
+    with endpoint.connect() as conn:
+        pid = conn.execute("select pg_backend_pid()").fetchone()
+    for sql in ("drop database app", "alter database app rename to mine", "drop database app with (force)"):
+        with endpoint.connect(user="other", autocommit=True) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute(sql)
+    with endpoint.connect(user="other", autocommit=True) as other, pytest.raises(psycopg.Error):
+        other.execute("select pg_sleep(0.4); drop database app")  # takes its time, and not for want of the database
+    with endpoint.connect() as conn:
+        assert conn.execute("select pg_backend_pid()").fetchone() == pid
+
+
+
 def test_libpq_pipeline_of_reads(router):
     with router().connect() as conn, conn.pipeline():
         cursors = [conn.execute("select %s::int, repeat('x', %s)", (i, i)) for i in range(1000)]
