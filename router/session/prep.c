@@ -21,6 +21,7 @@ enum { NAME_MAX_LEN = 40 };
 struct prep_name {
     UT_hash_handle hh;
     uint32_t refs;
+    uint32_t freed;              // the client's count when it was given
     struct statement *statement; // counted; NULL = out of the map
     size_t len;
     char name[];
@@ -81,6 +82,11 @@ struct statement *prep_client_find_name(const struct prep_client *c, struct span
     return n->statement;
 }
 
+bool prep_client_is_new(const struct prep_client *c, struct span name) {
+    const struct prep_name *n = find_name(c, name);
+    return n && n->freed == c->freed;
+}
+
 static struct statement *name_remove(struct prep_client *c, struct prep_name *n) {
     struct statement *before = n->statement;
     HASH_DELETE(hh, c->names, n);
@@ -102,11 +108,13 @@ struct statement *prep_client_set(struct prep_client *c, struct span name, struc
         if (!s) return name_remove(c, n);
         struct statement *before = n->statement;
         n->statement = s;
+        n->freed = c->freed;
         return before;
     }
     if (!s) return NULL;
     n = name_new(name);
     n->statement = s;
+    n->freed = c->freed;
     HASH_ADD_KEYPTR(hh, c->names, n->name, n->len, n);
     c->count++;
     return NULL;

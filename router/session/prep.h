@@ -22,7 +22,8 @@ struct prep_held; // a statement on a server connection
 struct prep_client {
     struct prep_name *names; // uthash, by name; NULL when there is none
     struct statement *unnamed;
-    size_t count;
+    uint32_t count;
+    uint32_t freed; // times that all names became free at once
 };
 static inline void prep_client_init(struct prep_client *c) { *c = (struct prep_client){0}; }
 void prep_client_fini(struct prep_client *c);
@@ -33,6 +34,10 @@ struct statement *prep_client_find_name(const struct prep_client *c, struct span
 // The name stands for `s` (counted by the map) from now on, or for nothing (NULL). Answers what it stood for before;
 // the caller owns that reference.
 struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
+// A DEALLOCATE ALL is about to be run, after which all names are free, if nothing goes wrong; and whether the name has
+// been given anew since the last one.
+static inline void prep_client_free_names(struct prep_client *c) { c->freed++; }
+bool prep_client_is_new(const struct prep_client *c, struct span name);
 // The name as text: of a reference, "" for NULL. And to drop one (NULL is fine).
 struct span prep_name_text(const struct prep_name *n);
 void prep_name_unref(struct prep_name *n);

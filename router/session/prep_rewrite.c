@@ -208,11 +208,13 @@ static bool is_invented(struct batch *b, const struct frame *f) {
     }
 }
 
-// A name that the server connection holds and that errors can be told to mean `name`: that one itself, or one of ours;
-// where there is none, that of the empty text, which nothing is wrong with.
-static struct span taken_name(struct batch *b, struct span name) {
+// A name of ours that the server connection holds: errors tell the client its own instead. Where there is none, that of
+// the empty text, which nothing is wrong with. The client's own name will not do although the connection may have been
+// given it: whether that has succeeded is not known yet.
+// Where all names were free, there is what the name was given to since.
+static struct span taken_name(struct batch *b, struct statement *taken) {
     struct prep_rewrite *r = b->r;
-    if (UNLIKELY(r->server->exposed) && prep_server_exposed_as(r->server, name)) return name;
+    if (b->names_are_free) return prep_server_name(r->server, taken);
     struct statement *st = prep_server_oldest(r->server);
     if (st && prep_is_our_name(prep_server_name(r->server, st))) return prep_server_name(r->server, st);
     st = statements_intern(r->statements, span_of("", 0), span_of("\0\0", 2), r->meaning);
@@ -266,11 +268,12 @@ static void rewrite_parse(struct batch *b, const struct frame *f) {
         return;
     }
     struct statement *taken = prep_client_find(r->client, m.name);
+    if (b->names_are_free && !prep_client_is_new(r->client, m.name)) taken = NULL;
     struct reply *due;
-    if (taken && !b->names_are_free && !(r->again && is_same_text(taken, st))) {
+    if (taken && !(r->again && is_same_text(taken, st))) {
         // The client has the name already. The server is to say so, or what else is wrong with the text, so it gets it
         // under a name that is taken there.
-        request_parse(words(b), taken_name(b, m.name), m.query, m.types);
+        request_parse(words(b), taken_name(b, taken), m.query, m.types);
         due = pipeline_push(r->due, REPLY_PARSE, REPLY_FORWARD);
         due->after = st;
     } else {
@@ -320,6 +323,7 @@ static struct names find_names(struct batch *b, struct span client_name) {
         return n;
     }
     struct statement *st = prep_client_find_name(b->r->client, client_name, &n.called);
+    if (b->names_are_free && client_name.len && !prep_client_is_new(b->r->client, client_name)) st = NULL;
     n.statement = st;
     if (st)
         n.on_server = need_statement(b, st);
@@ -349,7 +353,10 @@ static void rewrite_execute(struct batch *b, const struct frame *f) {
     struct msg_execute m;
     pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
     keep_message(b, f);
-    if (b->all_bound && msg_execute(f->payload, &m) && span_eq(m.portal, b->all_portal)) b->names_are_free = true;
+    if (b->all_bound && msg_execute(f->payload, &m) && span_eq(m.portal, b->all_portal)) {
+        b->names_are_free = true;
+        prep_client_free_names(b->r->client);
+    }
 }
 
 static void rewrite_bind(struct batch *b, const struct frame *f) {
@@ -506,10 +513,18 @@ static bool describes_portal(struct span batch, struct span portal) {
 struct statement *prep_unproven(struct prep_rewrite *r, struct span batch) {
     struct frame f;
     struct msg_bind m;
+    struct msg_parse parse;
+    bool unnamed_is_new = false;
     while (batch.len) {
         batch = next_message(batch, &f);
-        struct statement *st =
-            f.type == FE_BIND && msg_bind(f.payload, &m) ? prep_client_find(r->client, m.statement) : NULL;
+        struct statement *st = NULL;
+        if (f.type == FE_PARSE && msg_parse(f.payload, &parse)) {
+            // The name is taken, and what follows is passed over; or all names were free, and none is old.
+            if (parse.name.len && prep_client_find(r->client, parse.name)) return NULL;
+            unnamed_is_new |= !parse.name.len;
+        } else if (f.type == FE_BIND && msg_bind(f.payload, &m) && (m.statement.len || !unnamed_is_new)) {
+            st = prep_client_find(r->client, m.statement);
+        }
         if (st && needs_proof(r, st) && !describes_portal(batch, m.portal)) return st;
     }
     return NULL;
