@@ -392,12 +392,13 @@ def exchanges(items):
 def loosened(rounds, parts):
     """In a transaction that has failed everything but its end is an error, and but a Describe of a statement without rows.
     Which error, whether a Parse before it is answered, and whether such a Describe is, may differ: a statement that the
-    router knows need not be one that the server connection has, and cannot be parsed there any more."""
+    router knows need not be one that the server connection has, and cannot be parsed there any more. Nor is a text parsed
+    that was sent just before, under another name: its error comes when it is used."""
     # How many rows there were is of the sequence before, of which not all need have been comparable.
     rounds = [[line for line in rounds[0] if not line.startswith("C b'DELETE")], *rounds[1:]]
     failed, found = False, []
     for lines, part in zip(rounds, parts):
-        out, start, asked = [], 0, iter(exchanges(part.items))
+        out, start, asked, refused = [], 0, iter(exchanges(part.items)), set()
         for line in lines:
             out.append(line)
             if not line.startswith("Z "):
@@ -412,6 +413,11 @@ def loosened(rounds, parts):
                 out[start:] = ["E in a failed transaction", line]
             if failed and described and ended:  # or has not, where the Describe was an error
                 return [*found, out[:-1]]
+            texts = {item.label.split(" ", 2)[2] for item in items if item.label.startswith("Parse '")}
+            if texts & refused:
+                return [*found, out[:start]]
+            if any(given.startswith("E ") for given in out[start:]):
+                refused |= texts
             failed, start = line == "Z b'E'", len(out)
         found.append(out)
     return found
@@ -495,6 +501,7 @@ def normal(lines):
 
 REFUSED = "the READ ONLY transaction runs on a replica, which does not do this as the primary would"
 COPY_REFUSED = "C 25006; M cannot execute COPY FROM in a read-only transaction"
+HIDDEN = 'C 42P01; M relation "t" does not exist; P '
 ISOLATION_REFUSED = "C 25001; M SET TRANSACTION ISOLATION LEVEL must be called before any query"
 
 
@@ -502,12 +509,15 @@ def comparable(expected, got):
     """Both without what comes of a READ ONLY transaction on a replica, as docs/sessions.md says: what the transaction can
     do only on the primary may be refused once it is bound to its replica, and then it has failed; and a COPY FROM is
     refused before its table is looked for. And without what comes of an isolation level that is set in one batch behind
-    a Describe of a statement from before, which the connection may have to parse anew for that."""
+    a Describe of a statement from before, which the connection may have to parse anew for that. Of what is wrong with a
+    statement that the present role may not even see, the error may be that one."""
     a, b = [list(part) for part in expected], [list(part) for part in got]
     for n, (direct, router) in enumerate(zip(a, b)):
         for i, line in enumerate(router):
             if REFUSED in line or ISOLATION_REFUSED in line:
                 return [*a[:n], direct[:i]], [*b[:n], router[:i]]
+            if HIDDEN in line and i < len(direct) and direct[i].startswith("E "):
+                direct[i] = line
             if COPY_REFUSED in line and i < len(direct) and direct[i].startswith("E "):
                 direct[i] = line
     return a, b
