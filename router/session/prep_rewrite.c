@@ -209,15 +209,15 @@ static bool is_invented(struct batch *b, const struct frame *f) {
 }
 
 // A name of ours that the server connection holds: errors tell the client its own instead. Where there is none, that of
-// the empty text, which nothing is wrong with. The client's own name will not do although the connection may have been
-// given it: whether that has succeeded is not known yet.
-// Where all names were free, there is what the name was given to since.
+// a text which nothing is wrong with, and which no client has a name for. The client's own name will not do although
+// the connection may have been given it: whether that has succeeded is not known yet. Where all names were free, there
+// is what the name was given to since.
 static struct span taken_name(struct batch *b, struct statement *taken) {
     struct prep_rewrite *r = b->r;
     if (b->names_are_free) return prep_server_name(r->server, taken);
     struct statement *st = prep_server_oldest(r->server);
     if (st && prep_is_our_name(prep_server_name(r->server, st))) return prep_server_name(r->server, st);
-    st = statements_intern(r->statements, span_of("", 0), span_of("\0\0", 2), r->meaning);
+    st = statements_intern(r->statements, span_str("/* pgsteer */"), span_of("\0\0", 2), r->meaning);
     statement_unref(st); // the newest of the idle ones
     return need_statement(b, st);
 }

@@ -117,6 +117,10 @@ AGREED = {
         (fe.query("set role pg_monitor"), 1), (fe.parse("execute q(5)", "s1") + fe.SYNC, 1),
         (fe.parse("rollback to a", "s1") + fe.bind("s1", portal="p1") + fe.SYNC, 1),
         (fe.query("begin; declare c cursor for select 1"), 1), (fe.parse("rollback to a", "s1") + fe.bind("s1", portal="p1") + fe.SYNC, 1)),
+    # ... also by one who has a statement without a text.
+    "a name that is taken, beside a statement without text": sequence(
+        (fe.parse("execute q(5)", "s1") + fe.SYNC, 1), (fe.parse("", "missing") + fe.parse("rollback", "s2") + fe.SYNC, 1),
+        (fe.parse("select 1", "s2") + fe.SYNC, 1)),
     # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
     "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
                                       (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),

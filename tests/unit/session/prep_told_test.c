@@ -252,7 +252,7 @@ static void a_taken_name_is_told_by_one_of_ours(void **state) {
     sync_(&s);
     rewrite(&s);
     // Whether the server has taken the client's own is not known.
-    assert_string_equal(sent(&s), "P(pgsteer_3_0:) P(pgsteer_3_0:select 2) S");
+    assert_string_equal(sent(&s), "P(pgsteer_3_0:/* pgsteer */) P(pgsteer_3_0:select 2) S");
     answered(&s);
     parse(&s, "twin", "select 2");
     sync_(&s);
