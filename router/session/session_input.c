@@ -494,8 +494,8 @@ static bool depends_on_answers(struct session *s) {
 // Behind answers that are still due on the connection in use.
 static enum place place_behind(struct session *s) {
     const struct request *r = &s->request;
-    if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
     if (depends_on_answers(s) || shows_prepared(s)) return PLACE_ANEW;
+    if (s->settling || s->flush_due || s->response.drop) return PLACE_LATER;
     if (s->tx.ending || session_tx_begin_is_due(s) || session_awaits_startup(s)) return PLACE_LATER;
     if (r->verdict.reason == VERDICT_REASON_SYNTAX) return PLACE_LATER;
     if (s->on_replica) {

@@ -103,6 +103,10 @@ AGREED = {
     # A Close that its batch's error has undone leaves the name taken, for a Parse that was sent behind it as well.
     "close undone": sequence((fe.parse("select 1", "s2") + fe.SYNC, 1),
                              (fe.bind("missing") + fe.close("S", "s2") + fe.SYNC + fe.parse("select 2", "s2") + fe.SYNC, 2)),
+    # ... also behind a batch whose effect is waited for.
+    "close undone, by what was not SQL": sequence((fe.parse("select 1", "s2") + fe.parse("selec") + fe.execute("p1") +
+                                                   fe.close("S", "s2") + fe.SYNC + fe.parse("begin", "s2") + fe.bind("s2") + fe.execute() +
+                                                   fe.SYNC, 2)),
     # What a failed batch never parsed does not come back when the batch behind it fails as well.
     "parses undone one after the other": sequence((fe.execute("missing") + fe.parse("select 1") + fe.SYNC +
                                                    fe.execute("missing") + fe.parse("select 2") + fe.SYNC, 2), (fe.bind() + fe.SYNC, 1)),
