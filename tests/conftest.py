@@ -66,6 +66,8 @@ def full(request):
 @pytest.fixture(scope="session", autouse=True)
 def workspace():
     """The temporary folder that everything runs in, with the guard that removes it even when we are killed."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    pgcluster.PORTS = pgcluster.PORTS[int(worker)::int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
     space = pgcluster.Workspace("pgsteer-test-")
     if os.path.exists(binary()):  # the unprivileged user may not get to where it was built
         os.environ["PGSTEER_BIN"] = shutil.copy2(binary(), space.path("pgsteer"))

@@ -82,6 +82,8 @@ struct statement *prep_client_find_name(const struct prep_client *c, struct span
     return n->statement;
 }
 
+uint32_t prep_portal_hash(struct span name) { return (uint32_t)XXH3_64bits(name.ptr, name.len) | 1; }
+
 bool prep_client_is_new(const struct prep_client *c, struct span name) {
     const struct prep_name *n = find_name(c, name);
     return n && n->freed == c->freed;

@@ -21,9 +21,7 @@ struct batch {
     struct span gone_portal;
     char gone[256];
     size_t gone_len;
-    bool all_bound; // `all_portal` is bound to a DEALLOCATE ALL
-    struct span all_portal;
-    bool names_are_free;      // ... and has been run; if it failed, what follows is not even looked at
+    bool names_are_free;      // a DEALLOCATE ALL has been run; if it failed, what follows is not even looked at
     bool unnamed_parsed;      // the unnamed statement is one of this batch, so the server's own will do
     struct span portal;       // the one bound last
     struct statement *bound;  // ... to this statement; NULL: not known
@@ -340,23 +338,25 @@ static void note_described(struct prep_rewrite *r, struct reply *due, struct sta
 }
 
 static void note_deallocate_all(struct batch *b, const struct statement *st, struct span portal) {
-    if (LIKELY(!b->r->deallocates_all)) return;
-    if (st && prep_deallocates_all(st->query)) {
-        b->all_bound = true;
-        b->all_portal = portal;
-    } else if (b->all_bound && span_eq(portal, b->all_portal)) {
-        b->all_bound = false;
-    }
+    uint32_t *all = &b->r->client->all_portal;
+    bool is_one = b->r->deallocates_all && st && prep_deallocates_all(st->query);
+    if (LIKELY(!is_one && !*all)) return;
+    uint32_t hash = prep_portal_hash(portal);
+    if (is_one)
+        *all = hash;
+    else if (*all == hash)
+        *all = 0;
 }
 
 static void rewrite_execute(struct batch *b, const struct frame *f) {
+    struct prep_client *c = b->r->client;
     struct msg_execute m;
     pipeline_push(b->r->due, REPLY_EXECUTE, REPLY_FORWARD);
     keep_message(b, f);
-    if (b->all_bound && msg_execute(f->payload, &m) && span_eq(m.portal, b->all_portal)) {
-        b->names_are_free = true;
-        prep_client_free_names(b->r->client);
-    }
+    if (LIKELY(!c->all_portal) || !msg_execute(f->payload, &m) || prep_portal_hash(m.portal) != c->all_portal) return;
+    c->all_portal = 0; // it is run once
+    b->names_are_free = true;
+    prep_client_free_names(c);
 }
 
 static void rewrite_bind(struct batch *b, const struct frame *f) {

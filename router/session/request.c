@@ -2,8 +2,6 @@
 // router/session/request.c: see router/session/request.h.
 #include "router/session/request.h"
 
-#include <xxhash.h>
-
 #include "router/wire/frame.h"
 #include "router/wire/msg.h"
 
@@ -87,14 +85,12 @@ static bool scan_use(struct request *r, const struct request_context *ctx, struc
     return (v.facts & FACT_COPY_IN) != 0;
 }
 
-// Never 0. Two portals of one hash only mean that a batch which does no COPY may be taken for one that does.
-static uint32_t portal_hash(struct span name) { return (uint32_t)XXH3_64bits(name.ptr, name.len) | 1; }
-
+// Two portals of one hash only mean that a batch which does no COPY may be taken for one that does.
 static void note_bind(struct request *r, const struct request_context *ctx, const struct msg_bind *m) {
     bool copies = scan_use(r, ctx, m->statement);
     if (copies)
-        r->copy_portal = portal_hash(m->portal);
-    else if (r->copy_portal && r->copy_portal == portal_hash(m->portal))
+        r->copy_portal = prep_portal_hash(m->portal);
+    else if (r->copy_portal && r->copy_portal == prep_portal_hash(m->portal))
         r->copy_portal = 0;
     r->binds_portal = r->executes = true;
 }
@@ -133,7 +129,7 @@ static enum request_result scan_execute(struct request *r, struct span payload) 
     struct msg_execute m;
     if (!msg_execute(payload, &m)) return bad_message(r);
     r->executes = r->runs = true;
-    if (r->copy_portal && r->copy_portal == portal_hash(m.portal)) r->copies = true;
+    if (r->copy_portal && r->copy_portal == prep_portal_hash(m.portal)) r->copies = true;
     if (!r->binds_portal) r->old_portal = true;
     return REQUEST_MORE;
 }

@@ -156,6 +156,10 @@ AGREED = {
         (fe.parse("select 1", "s1") + fe.SYNC, 1),
         (fe.parse("deallocate all") + fe.bind() + fe.execute() + fe.describe("S", "s1") + fe.SYNC, 1),
         (fe.bind("s1") + fe.execute() + fe.SYNC, 1)),
+    "deallocate all, bound before a Flush": sequence(
+        (fe.parse("select 1", "s1") + fe.SYNC, 1),
+        (fe.parse("deallocate all") + fe.bind(portal="p2") + fe.FLUSH + fe.execute("p2") + fe.parse("select 2", "s1") + fe.bind("s1") +
+         fe.execute() + fe.SYNC, 1)),
     "deallocate all that is not run": sequence(
         (fe.parse("select 1", "s1") + fe.SYNC, 1),
         (fe.parse("deallocate all") + fe.execute("missing") + fe.parse("select 2", "s1") + fe.SYNC, 1),
@@ -517,12 +521,13 @@ def comparable(expected, got):
     """Both without what comes of a READ ONLY transaction on a replica, as docs/sessions.md says: what the transaction can
     do only on the primary may be refused once it is bound to its replica, and then it has failed; and a COPY FROM is
     refused before its table is looked for. And without what comes of an isolation level that is set in one batch behind
-    a Describe of a statement from before, which the connection may have to parse anew for that. Of what is wrong with a
+    a Describe of a statement from before, which the connection may have to parse anew for that, or behind a Flush, which
+    ends what came before it. Of what is wrong with a
     statement that the present role may not even see, the error may be that one."""
     a, b = [list(part) for part in expected], [list(part) for part in got]
     for n, (direct, router) in enumerate(zip(a, b)):
         for i, line in enumerate(router):
-            if REFUSED in line or ISOLATION_REFUSED in line:
+            if REFUSED in line or ISOLATION_REFUSED in line or ISOLATION_REFUSED in "".join(direct[i:i + 1]):
                 return [*a[:n], direct[:i]], [*b[:n], router[:i]]
             if HIDDEN in line and i < len(direct) and direct[i].startswith("E "):
                 direct[i] = line
