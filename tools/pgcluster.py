@@ -168,11 +168,14 @@ def signal_instance(pid, signum):
 _given = set()
 
 
+# Below those that the kernel takes ports of clients from. Who runs beside another process of ours takes a part of them.
+PORTS = range(20000, 32000)
+
+
 def free_port():
-    """A TCP port that is free on 127.0.0.1 now, below the range that the kernel takes ports of clients from; another one
-    each time."""
+    """A TCP port that is free on 127.0.0.1 now; another one each time."""
     while True:
-        port = random.randrange(20000, 32000)
+        port = random.choice(PORTS)
         if port in _given:
             continue
         with socket.socket() as s:
