@@ -30,6 +30,10 @@ def define_functions(conn):
                      "as 'begin return inet_server_port(); end'")
     conn.execute("create sequence if not exists split_sequence")
     conn.execute("create or replace view volatile_view as select port_volatile() as port")
+    for relation in ("pg_stat_user_tables", "pg_stat_activity", "pg_cursors", "pg_prepared_statements", "pg_settings"):
+        conn.execute(f"create or replace view own_{relation} as select (select port from here) as port, "
+                     f"(select count(*) from {relation})")
+    conn.execute("create or replace view own_own_view as select * from own_pg_stat_user_tables")
 
 
 def test_reads_go_to_replicas(router, cluster):
@@ -94,6 +98,12 @@ NOT_READS = [
     "select (select port from here), txid_current()",
     "select port_volatile()",
     "select port from volatile_view",
+    "select port from own_pg_stat_user_tables",
+    "select port from own_pg_stat_activity",
+    "select port from own_pg_cursors",
+    "select port from own_pg_prepared_statements",
+    "select port from own_pg_settings",
+    "select port from own_own_view",
     "select (select port from here) from {t} where port_volatile() > 0 limit 1",
     "select 1; select (select port from here); insert into {t} values (default)",
     "/* pgsteer: primary */ select (select port from here)",
