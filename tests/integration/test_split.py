@@ -3,6 +3,7 @@
 import collections
 import re
 import threading
+import time
 
 import psycopg
 import pytest
@@ -165,6 +166,30 @@ def test_function_made_while_running(router, cluster):
                 assert conn.execute("select made_later()").fetchone()[0] == cluster.primary.port
         finally:
             conn.execute("drop function made_later()")
+
+
+def test_who_looks_at_counters_finds_its_reads_in_them(router, cluster, table):
+    """A scan is counted by the server that does it: whoever asks the primary for its counters scans there from then on."""
+    name, replicas = table(rows="values (1, 1)"), {n.port for n in cluster.replicas}
+    counter = f"select pg_stat_get_numscans('{name}'::regclass)"
+    endpoint = router()
+    with endpoint.connect() as conn, endpoint.connect() as other:
+        wait_until(lambda: port(conn) in replicas, 5, "a read on a replica")
+        before = conn.execute(counter).fetchone()[0]
+        time.sleep(0.3)  # the replicas have caught up with it
+        for _ in range(5):
+            conn.execute(f"select count(*) from {name}")
+        conn.execute("select pg_stat_force_next_flush()")
+        assert conn.execute(counter).fetchone()[0] == before + 5
+        assert endpoint.metric("pgsteer_routed_total", target="primary", reason="statistics") >= 5
+        assert port(other) in replicas
+        other.execute("set stats_fetch_consistency = 'none'")
+        assert port(other) == cluster.primary.port
+        other.execute("begin read only")
+        assert port(other) == cluster.primary.port
+        other.execute("commit")
+        other.execute("reset stats_fetch_consistency")
+        wait_until(lambda: port(other) in replicas, 5, "a read on a replica")
 
 
 def test_extended_protocol_is_split(router, cluster, table):
