@@ -12,7 +12,10 @@
 // - views and row security policies that call a function which acts or tells one server from another. Which functions a
 //   view calls is read from its stored tree, by OID, so the search path, overloading and built-in functions (of which
 //   pg_depend knows nothing) are all right. VOLATILE counts as acting but for a few built-ins such as random().
-//   PostgreSQL's own views over such functions, pg_locks for one, are among the relations.
+//   PostgreSQL's own views over such functions, pg_locks for one, are among the relations, and so are those over STABLE
+//   ones that tell of a server's or a session's state (pg_stat_..., pg_cursors): a view over pg_stat_user_tables is as
+//   much about one server as that one. inet_server_port() and the like are not: a view over them is read like any
+//   other.
 // Not seen: casts and domain checks with VOLATILE functions, and functions that are declared STABLE and are not.
 //
 // One database at a time, on a connection that lasts for one read; the monitor needs CONNECT there and nothing else.

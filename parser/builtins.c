@@ -104,6 +104,23 @@ bool builtin_relation_is_primary(struct span schema, struct span name) {
     return in_pg_catalog(schema) && find(primary_relations, countof(primary_relations), name) >= 0;
 }
 
+static bool ends_with(struct span s, const char *suffix) {
+    struct span x = span_str(suffix);
+    return s.len >= x.len && memcmp(s.ptr + s.len - x.len, x.ptr, x.len) == 0;
+}
+
+bool builtin_relation_is_counters(struct span name) {
+    static const char *const kinds[] = {"_tables", "_indexes", "_sequences", "_functions"};
+    bool is = false;
+    for (size_t i = 0; i < countof(kinds); i++) is |= ends_with(name, kinds[i]);
+    return is && (starts_with(name, "pg_stat_") || starts_with(name, "pg_statio_"));
+}
+
+bool builtin_function_is_counters(struct span name) {
+    return starts_with(name, "pg_stat_get_") || span_is(name, "pg_stat_have_stats") ||
+           span_is(name, "pg_stat_force_next_flush");
+}
+
 bool builtin_relation_is_settings(struct span schema, struct span name) {
     return in_pg_catalog(schema) && span_is(name, "pg_settings");
 }

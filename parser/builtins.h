@@ -31,6 +31,10 @@ bool builtin_operator(struct span name);
 // Relations whose rows are about one server or one session. An empty schema stands for pg_catalog; pg_stat_... is known
 // in any schema, since extensions put theirs elsewhere.
 bool builtin_relation_is_primary(struct span schema, struct span name);
+// Of those, the counters of what was done to tables, indexes and functions; and the functions that have to do with
+// them.
+bool builtin_relation_is_counters(struct span name);
+bool builtin_function_is_counters(struct span name);
 // pg_settings: reading it shows the session's settings, and an UPDATE of it sets them.
 bool builtin_relation_is_settings(struct span schema, struct span name);
 // pg_prepared_statements: what of PREPARE and of Parse the session has.

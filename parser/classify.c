@@ -188,6 +188,7 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
         before |= tree_arg_text(e, 0, "setting_name", &setting) && tree_setting_is_of_transaction(setting);
     }
     if (span_is(e->name, "pg_terminate_backend")) j->verdict.terminates = true;
+    if (builtin_function_is_counters(e->name)) j->verdict.counted = true;
     found_builtin(j, b);
     if (b.facts & (FACT_SET | FACT_SET_LOCAL) || is_sequence_write(e)) j->verdict.apart = before;
     j->verdict.timed |= b.class == BUILTIN_UNKNOWN || tells_time(e);
@@ -229,6 +230,7 @@ static void saw_relation(struct judge *j, const struct tree_event *e) {
     if (facts || builtin_relation_is_primary(e->schema, e->name) ||
         (j->catalog && catalog_relation_is_primary(j->catalog, e->schema, e->name)))
         found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, facts, true);
+    if (builtin_relation_is_counters(e->name)) j->verdict.counted = true;
 }
 
 static void saw_change(struct judge *j, const struct tree_event *e) {

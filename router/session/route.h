@@ -23,6 +23,7 @@
     X(GLOBAL, "global")                               /* none has replayed the last write of any client */             \
     X(SERIALIZABLE, "serializable")                   /* the session's transactions are, and no replica can do that */ \
     X(DUMP, "dump")                                   /* pg_dump reads what no replica has */                          \
+    X(STATISTICS, "statistics")                       /* the session looks at what its reads add to the counters */    \
     X(PREFERENCE, "preference")                       /* route = primary or replica */                                 \
     X(NO_REPLICA, "no_replica")                       /* there is none that takes reads */                             \
     X(RERUN, "rerun")                                 /* a replica refused or lost it */                               \
@@ -64,6 +65,7 @@ struct route_request {
     uint64_t full;          // bit per node: has no connection for it just now; the last resort
     uint64_t near;          // bit per node: preferred as long as one of them is not full
     bool rerun;             // a replica failed it: primary
+    bool counted;           // the session looks at the primary's counters of reads
 };
 
 struct route {

@@ -154,6 +154,7 @@ struct session {
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool dumps;           // it is pg_dump's
+    bool counts;          // it has set how counters are kept or told
     bool leaving;         // a ROLLBACK is due from the replica that its READ ONLY transaction leaves
     bool leaving_again;   // ... and what is in the journal is run again after that
     bool balanced;        // counted in env->balance.in_flight
@@ -173,6 +174,7 @@ struct session {
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
     uint64_t last_write_us; // when its last write was acknowledged
+    uint64_t counted_us;    // when it last asked for counters of reads; 0 = never
     uint64_t last_read_us;  // when its last answer was shown; kept for `monotonic` only
     int64_t last_reader_up_us;
     uint8_t last_reader; // the replica that gave it; ROUTE_NODES_MAX = the primary

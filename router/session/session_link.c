@@ -72,6 +72,13 @@ static int last_reader(const struct session *s) {
     return same ? s->last_reader : -1;
 }
 
+// Whoever asks for the primary's counters and then reads wants to find the reads in them. Not for good: it may be a
+// page of statistics in an application that reads from replicas otherwise.
+static bool is_counted(const struct session *s) {
+    const uint64_t lasts_us = 10000000;
+    return s->counts || (s->counted_us && now_us(s) - s->counted_us < lasts_us);
+}
+
 static struct route route_unit(struct session *s, uint64_t full) {
     struct session_env *env = s->env;
     struct topology *t = env->topology;
@@ -97,6 +104,7 @@ static struct route route_unit(struct session *s, uint64_t full) {
         .full = full,
         .near = env->near,
         .rerun = s->again > 0 && !s->again_anywhere,
+        .counted = is_counted(s),
     };
     struct route to = route(&q, t, &env->balance);
     if (to.replica && begins) to.reason = ROUTE_REASON_READ_ONLY_TRANSACTION;

@@ -442,6 +442,8 @@ static void configure_transactions(struct session *s) {
     s->tx_defaults = tx_modes_over(s->login_modes, session_modes_of(isolation, read_only));
     s->serializable = s->tx_defaults.isolation == TX_ISOLATION_SERIALIZABLE; // a replica has no such transactions
     s->dumps = span_is(name, "pg_dump") || span_is(name, "pg_dumpall");
+    s->counts = settings_get(s->settings, span_str("stats_fetch_consistency"), &name) ||
+                settings_get(s->settings, span_str("track_functions"), &name);
 }
 
 void session_configure(struct session *s, struct buf *told) {

@@ -3,6 +3,7 @@
 import collections
 import re
 import threading
+import time
 
 import psycopg
 import pytest
@@ -30,6 +31,10 @@ def define_functions(conn):
                      "as 'begin return inet_server_port(); end'")
     conn.execute("create sequence if not exists split_sequence")
     conn.execute("create or replace view volatile_view as select port_volatile() as port")
+    for relation in ("pg_stat_user_tables", "pg_stat_activity", "pg_cursors", "pg_prepared_statements", "pg_settings"):
+        conn.execute(f"create or replace view own_{relation} as select (select port from here) as port, "
+                     f"(select count(*) from {relation})")
+    conn.execute("create or replace view own_own_view as select * from own_pg_stat_user_tables")
 
 
 def test_reads_go_to_replicas(router, cluster):
@@ -94,6 +99,12 @@ NOT_READS = [
     "select (select port from here), txid_current()",
     "select port_volatile()",
     "select port from volatile_view",
+    "select port from own_pg_stat_user_tables",
+    "select port from own_pg_stat_activity",
+    "select port from own_pg_cursors",
+    "select port from own_pg_prepared_statements",
+    "select port from own_pg_settings",
+    "select port from own_own_view",
     "select (select port from here) from {t} where port_volatile() > 0 limit 1",
     "select 1; select (select port from here); insert into {t} values (default)",
     "/* pgsteer: primary */ select (select port from here)",
@@ -155,6 +166,30 @@ def test_function_made_while_running(router, cluster):
                 assert conn.execute("select made_later()").fetchone()[0] == cluster.primary.port
         finally:
             conn.execute("drop function made_later()")
+
+
+def test_who_looks_at_counters_finds_its_reads_in_them(router, cluster, table):
+    """A scan is counted by the server that does it: whoever asks the primary for its counters scans there from then on."""
+    name, replicas = table(rows="values (1, 1)"), {n.port for n in cluster.replicas}
+    counter = f"select pg_stat_get_numscans('{name}'::regclass)"
+    endpoint = router()
+    with endpoint.connect() as conn, endpoint.connect() as other:
+        wait_until(lambda: port(conn) in replicas, 5, "a read on a replica")
+        before = conn.execute(counter).fetchone()[0]
+        time.sleep(0.3)  # the replicas have caught up with it
+        for _ in range(5):
+            conn.execute(f"select count(*) from {name}")
+        conn.execute("select pg_stat_force_next_flush()")
+        assert conn.execute(counter).fetchone()[0] == before + 5
+        assert endpoint.metric("pgsteer_routed_total", target="primary", reason="statistics") >= 5
+        assert port(other) in replicas
+        other.execute("set stats_fetch_consistency = 'none'")
+        assert port(other) == cluster.primary.port
+        other.execute("begin read only")
+        assert port(other) == cluster.primary.port
+        other.execute("commit")
+        other.execute("reset stats_fetch_consistency")
+        wait_until(lambda: port(other) in replicas, 5, "a read on a replica")
 
 
 def test_extended_protocol_is_split(router, cluster, table):

@@ -109,6 +109,29 @@ static void commands(void **state) {
     assert_int_equal(missing, 0);
 }
 
+static void counters_are_asked_for(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool counted;
+    } cases[] = {
+        {"select * from pg_stat_user_tables", true},
+        {"select * from pg_catalog.pg_statio_all_indexes", true},
+        {"create table t as select 1 from pg_stat_xact_user_functions", true},
+        {"select pg_stat_get_numscans('t'::regclass)", true},
+        {"select 1; select pg_stat_force_next_flush()", true},
+        {"select pg_stat_have_stats('relation', 1, 2)", true},
+        {"select * from pg_stat_activity", false},
+        {"select * from pg_stat_replication", false},
+        {"select * from pg_tables", false},
+        {"select * from stat_tables", false},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct verdict v = classify(span_str(cases[i].sql), &(struct classify_options){.max_length = 1000});
+        if (v.counted != cases[i].counted) fail_msg("%s", cases[i].sql);
+    }
+}
+
 static struct catalog *catalog_example(void) {
     struct catalog *c = catalog_new("db");
     catalog_add_function(c, "public", "f", 1, 1, CATALOG_HARMLESS);
@@ -393,9 +416,10 @@ static void timed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statements), cmocka_unit_test(commands), cmocka_unit_test(with_catalog),
-        cmocka_unit_test(certainty),  cmocka_unit_test(limits),   cmocka_unit_test(names),
-        cmocka_unit_test(controls),   cmocka_unit_test(apart),    cmocka_unit_test(timed),
+        cmocka_unit_test(statements),   cmocka_unit_test(commands),  cmocka_unit_test(counters_are_asked_for),
+        cmocka_unit_test(with_catalog), cmocka_unit_test(certainty), cmocka_unit_test(limits),
+        cmocka_unit_test(names),        cmocka_unit_test(controls),  cmocka_unit_test(apart),
+        cmocka_unit_test(timed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,6 +279,19 @@ static void preferences_decide_what_may_go_anywhere(void **state) {
     assert_int_equal(go(&f).node, 0);
 }
 
+static void who_looks_at_counters_reads_where_they_are(void **state) {
+    (void)state;
+    struct fixture f = setup();
+    f.request.counted = true;
+    assert_int_equal(go(&f).reason, ROUTE_REASON_STATISTICS);
+    assert_false(go(&f).replica);
+    f.request.preference = PREFERENCE_REPLICA;
+    assert_true(go(&f).replica);
+    f.request.preference = PREFERENCE_AUTO;
+    f.request.verdict.reason = VERDICT_REASON_HINT_REPLICA;
+    assert_true(go(&f).replica);
+}
+
 static void reasons_have_names(void **state) {
     (void)state;
     for (unsigned r = 0; r < ROUTE_REASONS_COUNT; r++) assert_non_null(route_reason_str(r));
@@ -302,6 +315,7 @@ int main(void) {
         cmocka_unit_test(near_ones_come_first),
         cmocka_unit_test(newcomers_start_slowly),
         cmocka_unit_test(preferences_decide_what_may_go_anywhere),
+        cmocka_unit_test(who_looks_at_counters_reads_where_they_are),
         cmocka_unit_test(reasons_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
