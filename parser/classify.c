@@ -252,7 +252,6 @@ static void on_event(void *arg, const struct tree_event *e) {
     case TREE_SAW_INTO: found(j, VERDICT_WRITE, VERDICT_REASON_SELECT_INTO, FACT_DDL, true); break;
     case TREE_SAW_EXECUTE: found(j, VERDICT_WRITE, VERDICT_REASON_PREPARED, FACT_EXECUTE, true); break;
     case TREE_SAW_TIME: j->verdict.timed = true; break;
-    case TREE_SAW_SEQUENCE: j->verdict.makes_sequence = true; break;
     case TREE_SAW_DATABASE: j->verdict.vacates = true; break;
     case TREE_SAW_TEMP: found(j, VERDICT_WRITE, VERDICT_REASON_TEMP, FACT_TEMP, true); break;
     }

@@ -63,7 +63,6 @@ static void on_event(void *arg, const struct tree_event *e) {
     case TREE_SAW_EXECUTE:
     case TREE_SAW_TEMP:
     case TREE_SAW_TIME:
-    case TREE_SAW_SEQUENCE:
     case TREE_SAW_DATABASE: break;
     }
 }

@@ -266,26 +266,6 @@ static void on_value_function(const struct walker *w, struct packed m) {
         report(w, (struct tree_event){.type = TREE_SAW_TIME});
 }
 
-static void on_create_sequence(const struct walker *w, struct packed stmt) {
-    (void)stmt;
-    report(w, (struct tree_event){.type = TREE_SAW_SEQUENCE});
-}
-
-// transformColumnDefinition in parse_utilcmd.c has the names.
-static void on_column_def(const struct walker *w, struct packed column) {
-    static const char *const serials[] = {"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"};
-    struct packed type = packed_sub(column, PACKED_FIELD(ColumnDef, type_name));
-    struct span name = {0};
-    for (struct packed_field f; packed_find(&type, PACKED_FIELD(TypeName, names), &f);) name = string_of(&f);
-    for (size_t i = 0; i < countof(serials); i++)
-        if (span_is(name, serials[i])) on_create_sequence(w, column);
-}
-
-static void on_constraint(const struct walker *w, struct packed constraint) {
-    if (packed_number(constraint, PACKED_FIELD(Constraint, contype)) == PG_QUERY__CONSTR_TYPE__CONSTR_IDENTITY)
-        on_create_sequence(w, constraint);
-}
-
 // CREATE DATABASE copies another one.
 static void on_create_database(const struct walker *w, struct packed stmt) {
     struct span copied = span_str("template1");
@@ -339,10 +319,6 @@ static const struct {
     {&pg_query__into_clause__descriptor, on_into},
     {&pg_query__execute_stmt__descriptor, on_execute},
     {&pg_query__sqlvalue_function__descriptor, on_value_function},
-    {&pg_query__create_seq_stmt__descriptor, on_create_sequence},
-    {&pg_query__column_def__descriptor, on_column_def},
-    {&pg_query__constraint__descriptor, on_constraint},
-    {&pg_query__table_like_clause__descriptor, on_create_sequence}, // INCLUDING IDENTITY, maybe
     {&pg_query__createdb_stmt__descriptor, on_create_database},
     {&pg_query__dropdb_stmt__descriptor, on_drop_database},
     {&pg_query__rename_stmt__descriptor, on_rename},

@@ -83,7 +83,6 @@ enum tree_event_type {
     TREE_SAW_EXECUTE,  // EXECUTE in CREATE AS or EXPLAIN
     TREE_SAW_TEMP,     // something of pg_temp, or made TEMPORARY
     TREE_SAW_TIME,     // CURRENT_TIMESTAMP and its like
-    TREE_SAW_SEQUENCE, // one is made, by itself or for a column
     TREE_SAW_DATABASE, // the database `name`, in a statement that PostgreSQL refuses while others are connected to it
 };
 

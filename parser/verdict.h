@@ -121,11 +121,10 @@ struct verdict {
     uint32_t facts;        // enum verdict_fact, OR-ed
     bool certain;          // something speaks against a replica that no hint and no route = replica can talk away
     bool apart; // a READ ONLY transaction may get something else of it on a replica than on the primary; errors count
-    bool terminates;     // calls pg_terminate_backend
-    bool vacates;        // wants a database to which nobody else is connected: DROP DATABASE and its like
-    bool makes_sequence; // by itself, or for a column
-    bool timed;          // it tells when its transaction began, or calls what may
-    bool counted; // asks how often tables, indexes or functions have been used, which each server counts by itself
+    bool terminates; // calls pg_terminate_backend
+    bool vacates;    // wants a database to which nobody else is connected: DROP DATABASE and its like
+    bool timed;      // it tells when its transaction began, or calls what may
+    bool counted;    // asks how often tables, indexes or functions have been used, which each server counts by itself
 };
 
 // The verdict of several texts sent together.
@@ -136,7 +135,6 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     v.apart = a.apart || b.apart;
     v.terminates = a.terminates || b.terminates;
     v.vacates = a.vacates || b.vacates;
-    v.makes_sequence = a.makes_sequence || b.makes_sequence;
     v.timed = a.timed || b.timed;
     v.counted = a.counted || b.counted;
     v.control = CONTROL_NONE;

@@ -150,8 +150,8 @@ struct route route(const struct route_request *r, const struct topology *t, stru
     if (!is_read(r)) return to_primary(t, ROUTE_REASON_VERDICT + r->verdict.reason);
     if (r->preference == PREFERENCE_PRIMARY && r->verdict.reason != VERDICT_REASON_HINT_REPLICA)
         return to_primary(t, ROUTE_REASON_PREFERENCE);
-    if (r->apart && r->preference == PREFERENCE_AUTO && r->verdict.reason != VERDICT_REASON_HINT_REPLICA)
-        return to_primary(t, r->apart);
+    if (r->counted && r->preference == PREFERENCE_AUTO && r->verdict.reason != VERDICT_REASON_HINT_REPLICA)
+        return to_primary(t, ROUTE_REASON_STATISTICS);
     uint64_t stale, fresh = candidates(r, t, &stale);
     if (fresh) return to_replica(r, t, b, fresh);
     if (!stale) return to_primary(t, ROUTE_REASON_NO_REPLICA);

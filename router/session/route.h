@@ -24,7 +24,6 @@
     X(SERIALIZABLE, "serializable")                   /* the session's transactions are, and no replica can do that */ \
     X(DUMP, "dump")                                   /* pg_dump reads what no replica has */                          \
     X(STATISTICS, "statistics")                       /* the session looks at what its reads add to the counters */    \
-    X(SEQUENCE, "sequence")                           /* it has made one that the catalog does not tell of yet */      \
     X(PREFERENCE, "preference")                       /* route = primary or replica */                                 \
     X(NO_REPLICA, "no_replica")                       /* there is none that takes reads */                             \
     X(RERUN, "rerun")                                 /* a replica refused or lost it */                               \
@@ -61,12 +60,12 @@ struct route_request {
     int last_reader; // ... by this replica, which has it for sure; -1 = it was the primary, or has restarted since
     uint64_t last_any_write_us; // when the last write of all clients was acknowledged; 0 = none
     uint64_t now_us;
-    uint64_t slow_start_us;  // until a newcomer has its whole share
-    uint64_t avoid;          // bit per node: not reachable from here just now
-    uint64_t full;           // bit per node: has no connection for it just now; the last resort
-    uint64_t near;           // bit per node: preferred as long as one of them is not full
-    bool rerun;              // a replica failed it: primary
-    enum route_reason apart; // why the session reads from the primary just now; ROUTE_REASON_BALANCED: it does not
+    uint64_t slow_start_us; // until a newcomer has its whole share
+    uint64_t avoid;         // bit per node: not reachable from here just now
+    uint64_t full;          // bit per node: has no connection for it just now; the last resort
+    uint64_t near;          // bit per node: preferred as long as one of them is not full
+    bool rerun;             // a replica failed it: primary
+    bool counted;           // the session looks at the primary's counters of reads
 };
 
 struct route {

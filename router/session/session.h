@@ -159,7 +159,6 @@ struct session {
     bool leaving_again;   // ... and what is in the journal is run again after that
     bool balanced;        // counted in env->balance.in_flight
     bool ddl;             // DDL is under way, or was in the transaction under way
-    bool makes_sequence;  // ... among it what makes a sequence
     bool defaults;        // ... and among it a change of the defaults of sessions to come
     uint8_t reruns;       // of the exchange that is due first
     bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
@@ -174,10 +173,9 @@ struct session {
     bool input_paused;
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
-    uint64_t last_write_us;    // when its last write was acknowledged
-    uint64_t counted_us;       // when it last asked for counters of reads; 0 = never
-    uint64_t sequence_made_us; // when it last made a sequence; 0 = never
-    uint64_t last_read_us;     // when its last answer was shown; kept for `monotonic` only
+    uint64_t last_write_us; // when its last write was acknowledged
+    uint64_t counted_us;    // when it last asked for counters of reads; 0 = never
+    uint64_t last_read_us;  // when its last answer was shown; kept for `monotonic` only
     int64_t last_reader_up_us;
     uint8_t last_reader; // the replica that gave it; ROUTE_NODES_MAX = the primary
     uint64_t parked_us;  // since when it waits for a server to be there; 0 = it does not

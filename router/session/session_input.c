@@ -383,7 +383,6 @@ static void note_facts(struct session *s, struct span unit) {
     if (r->verdict.terminates) atomic_store_explicit(s->env->terminate_us, uv_hrtime() / 1000, memory_order_release);
     if (r->verdict.vacates) session_vacate(s, unit);
     if (r->verdict.counted) s->counted_us = s->env->server.now_us(s->env->server.arg);
-    if (r->verdict.makes_sequence) s->makes_sequence = true;
     s->settling |= facts & FACTS_SETTLING;
     if (caused & PIN_BIT(TEMP)) s->server->temp_used = true;
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.

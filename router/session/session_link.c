@@ -72,16 +72,11 @@ static int last_reader(const struct session *s) {
     return same ? s->last_reader : -1;
 }
 
-static bool is_within(const struct session *s, uint64_t since_us, unsigned seconds) {
-    return since_us && now_us(s) - since_us < seconds * UINT64_C(1000000);
-}
-
 // Whoever asks for the primary's counters and then reads wants to find the reads in them. Not for good: it may be a
-// page of statistics in an application that reads from replicas otherwise. And whoever has made a sequence is not to
-// read it from a replica, where it is ahead, before the catalog has been read again (health/catalog_probe.c).
-static enum route_reason apart_reason(const struct session *s) {
-    if (s->counts || is_within(s, s->counted_us, 10)) return ROUTE_REASON_STATISTICS;
-    return is_within(s, s->sequence_made_us, 3) ? ROUTE_REASON_SEQUENCE : ROUTE_REASON_BALANCED;
+// page of statistics in an application that reads from replicas otherwise.
+static bool is_counted(const struct session *s) {
+    const uint64_t lasts_us = 10000000;
+    return s->counts || (s->counted_us && now_us(s) - s->counted_us < lasts_us);
 }
 
 static struct route route_unit(struct session *s, uint64_t full) {
@@ -109,7 +104,7 @@ static struct route route_unit(struct session *s, uint64_t full) {
         .full = full,
         .near = env->near,
         .rerun = s->again > 0 && !s->again_anywhere,
-        .apart = apart_reason(s),
+        .counted = is_counted(s),
     };
     struct route to = route(&q, t, &env->balance);
     if (to.replica && begins) to.reason = ROUTE_REASON_READ_ONLY_TRANSACTION;
@@ -480,8 +475,6 @@ void session_note_ddl(struct session *s, bool over) {
     atomic_fetch_add_explicit(s->env->schema_epoch, 1, memory_order_release);
     if (!over) return;
     s->ddl = false;
-    if (s->makes_sequence) s->sequence_made_us = now_us(s);
-    s->makes_sequence = false;
     if (s->defaults) note_defaults(s->env);
     s->defaults = false;
     s->env->refresh_database(s->env->arg, s->database->name);

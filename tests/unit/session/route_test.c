@@ -282,7 +282,7 @@ static void preferences_decide_what_may_go_anywhere(void **state) {
 static void who_looks_at_counters_reads_where_they_are(void **state) {
     (void)state;
     struct fixture f = setup();
-    f.request.apart = ROUTE_REASON_STATISTICS;
+    f.request.counted = true;
     assert_int_equal(go(&f).reason, ROUTE_REASON_STATISTICS);
     assert_false(go(&f).replica);
     f.request.preference = PREFERENCE_REPLICA;
