@@ -21,6 +21,10 @@
 
 enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 
+// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills
+// them. So often, too, another connection is tried when one does not take the client's settings.
+enum { SESSION_RERUNS_MAX = 2 };
+
 // session.c
 void session_set_state(struct session *s, enum session_state to);
 void session_gone(void *owner, struct client *c); // a client's op
