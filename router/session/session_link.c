@@ -16,6 +16,8 @@ static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s
 
 static void linked(struct session *s, struct server *sv) {
     s->server = sv;
+    sv->shared |= sv->worked_for && sv->worked_for != s->client.id;
+    sv->worked_for = s->client.id;
     s->ticket.defaults_us = MAX_OF(s->ticket.defaults_us, sv->defaults_us); // never back to older ones
     if (s->held) session_lease(s);                                          // or not any more
     s->claimed = !session_is_login(s);

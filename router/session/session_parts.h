@@ -152,6 +152,8 @@ struct tx_modes session_modes_of(struct span isolation, struct span read_only);
 bool session_each_text(struct session *s, struct span unit, void (*visit)(void *arg, struct span sql), void *arg);
 // Whether session_touch would say true.
 bool session_touch_is_known(struct session *s, struct span unit);
+// Whether the unit sets what PL/pgSQL would take away when it is loaded.
+bool session_touches_nobodys(struct session *s, struct span unit);
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit);
 // The exchange `due` has been answered.

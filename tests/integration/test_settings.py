@@ -501,13 +501,13 @@ def test_role_of_the_startup_packet(few, cluster):
 
 
 @pytest.mark.parametrize("left", [
-    ["set plpgsql.nobodys = 'x'", "select public.loads()"],  # which takes away what it does not know of that name
+    ["set pg_trgm.nobodys = 'x'", "select public.loads()"],  # which takes away what it does not know of that name
     ["set statement_timeout = 1"],
 ])
 def test_login_on_a_connection_that_takes_no_settings(router, cluster, left):
     """What an earlier client has left a connection with is no reason to refuse the next one."""
-    with cluster.primary.connect("app", "app") as conn:
-        conn.execute("create or replace function loads() returns int volatile language plpgsql as 'begin return 1; end'")
+    with cluster.primary.connect("app") as conn:
+        conn.execute("create or replace function loads() returns float4 language c as '$libdir/pg_trgm', 'show_limit'")
     cluster.caught_up()
     endpoint = router(default_pool_size=4, workers=1)
     for _ in range(3):
