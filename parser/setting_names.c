@@ -6,6 +6,16 @@
 #include "parser/tree.h"
 #include "parser/verdict.h"
 
+static bool is_nobodys(const char *name) {
+    static const char prefix[] = "plpgsql.";
+    static const char *const own[] = {"variable_conflict", "print_strict_params", "check_asserts", "extra_warnings",
+                                      "extra_errors"};
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
+    for (size_t i = 0; i < countof(own); i++)
+        if (strcmp(name + sizeof prefix - 1, own[i]) == 0) return false;
+    return true;
+}
+
 static void add_name(struct setting_names *n, struct span name, bool local) {
     // They are those of the transaction, however they are set.
     static const char *const transaction[] = {"transaction_isolation", "transaction_read_only",
@@ -27,6 +37,7 @@ static void add_name(struct setting_names *n, struct span name, bool local) {
         n->unknown = true;
         return;
     }
+    if (is_nobodys(lower)) n->nobodys = n->unknown = true; // it could not be carried to where the library is loaded
     struct buf *to = local ? &n->local : &n->names;
     // SET SESSION AUTHORIZATION ends a SET ROLE.
     if (strcmp(lower, "session_authorization") == 0) buf_put_cstr(to, "role");

@@ -15,6 +15,7 @@ struct setting_names {
     struct buf local; // the same, of what is set for the transaction only
     bool unknown;     // it sets something that cannot be told, or cannot be read back
     bool restores;    // one of them may be given its default: RESET, SET ... TO DEFAULT
+    bool nobodys;     // one has PL/pgSQL's prefix and is none of its own: taken until its library is loaded, then lost
 };
 
 static inline void setting_names_init(struct setting_names *n) {

@@ -114,6 +114,8 @@ struct server {
     struct prep_server prepared; // statements it holds
     struct settings *settings;   // the client settings in force (counted); NULL = the server's own defaults
     uint64_t sequence_user;      // the client whose nextval currval and lastval would tell of; 0 = nobody's
+    uint64_t worked_for;         // the client that had it last; 0 = nobody has yet
+    bool shared;                 // others have worked on it than that one
     bool temp_used;              // has had temporary objects: takes no other temp_buffers any more
     bool dirty;                  // carries session state: must be closed, not reused
     bool close_when_idle;        // lifetime over, server removed, budget wanted elsewhere

@@ -588,19 +588,26 @@ static enum place place(struct session *s, struct span unit) {
     return s->server ? PLACE_HERE : PLACE_FIND;
 }
 
-static bool names_temp_buffers(struct span text) {
-    const char name[] = "temp_buffers";
-    const size_t n = sizeof name - 1;
-    for (size_t i = 0; i + n <= text.len; i++)
-        if ((text.ptr[i] | 0x20) == name[0] && strncasecmp((const char *)text.ptr + i, name, n) == 0) return true;
+static bool has_word(struct span text, struct span word) {
+    for (size_t i = 0; i + word.len <= text.len; i++)
+        if (strncasecmp((const char *)text.ptr + i, (const char *)word.ptr, word.len) == 0) return true;
     return false;
 }
 
-// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them.
+// What PostgreSQL takes only where nobody has used PL/pgSQL yet, as the client has not.
+static bool sets_nobodys(struct session *s, struct span unit) {
+    bool sets = (s->request.verdict.facts & (FACT_SET | FACT_SET_LOCAL)) && !(s->request.verdict.facts & FACT_CALL);
+    return sets && has_word(unit, span_str("plpgsql.")) && session_touches_nobodys(s, unit);
+}
+
+// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them; nor a
+// library that others have loaded.
 static bool leave_used(struct session *s, struct span unit) {
-    if (!s->claimed || !s->server->temp_used || s->held == s->server) return false;
-    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && names_temp_buffers(unit);
-    if (!sets && session_takes_temp_buffers(s)) return false;
+    const struct server *sv = s->server;
+    if (!s->claimed || (!sv->temp_used && !sv->shared) || s->held == sv) return false;
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && has_word(unit, span_str("temp_buffers"));
+    bool temp = sv->temp_used && (sets || !session_takes_temp_buffers(s));
+    if (!temp && !(sv->shared && sets_nobodys(s, unit))) return false;
     s->server->dirty = true;
     s->claimed = false;
     session_unlink(s);

@@ -10,16 +10,14 @@
 #include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
-// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills
-// them.
-enum { RERUNS_MAX = 2 };
-
 static uint64_t now_us(const struct session *s) { return s->env->server.now_us(s->env->server.arg); }
 
 // Getting one.
 
 static void linked(struct session *s, struct server *sv) {
     s->server = sv;
+    sv->shared |= sv->worked_for && sv->worked_for != s->client.id;
+    sv->worked_for = s->client.id;
     s->ticket.defaults_us = MAX_OF(s->ticket.defaults_us, sv->defaults_us); // never back to older ones
     if (s->held) session_lease(s);                                          // or not any more
     s->claimed = !session_is_login(s);
@@ -348,7 +346,7 @@ void session_let_held_go(struct session *s) {
 // left in a state that takes none: a statement_timeout that is too short for it.
 bool session_leave_refusing(struct session *s) {
     bool known = s->on_replica && s->node < ROUTE_NODES_MAX;
-    if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= RERUNS_MAX)) return false;
+    if (!s->claimed || s->held == s->server || (!known && s->reruns++ >= SESSION_RERUNS_MAX)) return false;
     if (known) s->avoid |= UINT64_C(1) << s->node;
     s->claimed = s->prelude_due = s->proving = false;
     session_unlink(s);
@@ -572,7 +570,8 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
         pool_discard(sv, f->text);
         return;
     }
-    bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns < RERUNS_MAX, alive = survives(s);
+    bool rerun = s->on_replica && response_can_rerun(&s->response) && s->reruns < SESSION_RERUNS_MAX;
+    bool alive = survives(s);
     struct loss loss = loss_of(s, sv);
     // What was SET and not read back is gone, unless its transaction never came to an end.
     if (s->touched && (!loss.in_transaction || loss.ending || session_touched_counts(s))) alive = false;

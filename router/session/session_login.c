@@ -272,10 +272,22 @@ void session_login_linked(struct session *s) {
     }
 }
 
+// What the connection has been left with may be what takes no other settings: a parameter that is nobody's any more
+// since its library has been loaded, a statement_timeout that is too short. The next connection shows whether it is the
+// client's own that are refused.
+static bool leave_refusing(struct session *s) {
+    if (!s->server->settings || s->reruns++ >= SESSION_RERUNS_MAX) return false;
+    s->server->dirty = true;
+    session_unlink(s);
+    session_find_login_server(s);
+    return true;
+}
+
 void session_login_replied(struct session *s) {
     struct server *sv = s->server;
     if (!pipeline_is_empty(&sv->replies)) return;
     if (s->response.refusal) {
+        if (leave_refusing(s)) return;
         // The statement was one transaction, so the connection is what it was before.
         struct fault refusal = *s->response.refusal;
         session_unlink(s);
@@ -286,6 +298,7 @@ void session_login_replied(struct session *s) {
     settings_unref(sv->settings);
     sv->settings = s->settings;
     response_start(&s->response, false);
+    s->reruns = 0;
     take_modes(s);
     if (s->forgets) sv->sequence_user = 0;
     login_done(s);

@@ -21,6 +21,10 @@
 
 enum { SESSION_HIGH_WATER = 128 * 1024, SESSION_LOW_WATER = 32 * 1024 };
 
+// A read that loses its server is run again; twice, since replicas may go together; no more, since it may be what kills
+// them. So often, too, another connection is tried when one does not take the client's settings.
+enum { SESSION_RERUNS_MAX = 2 };
+
 // session.c
 void session_set_state(struct session *s, enum session_state to);
 void session_gone(void *owner, struct client *c); // a client's op
@@ -148,6 +152,8 @@ struct tx_modes session_modes_of(struct span isolation, struct span read_only);
 bool session_each_text(struct session *s, struct span unit, void (*visit)(void *arg, struct span sql), void *arg);
 // Whether session_touch would say true.
 bool session_touch_is_known(struct session *s, struct span unit);
+// Whether the unit sets what PL/pgSQL would take away when it is loaded.
+bool session_touches_nobodys(struct session *s, struct span unit);
 // Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit);
 // The exchange `due` has been answered.

@@ -174,6 +174,15 @@ bool session_touch_is_known(struct session *s, struct span unit) {
     return known;
 }
 
+bool session_touches_nobodys(struct session *s, struct span unit) {
+    struct setting_names n;
+    setting_names_init(&n);
+    collect(s, unit, &n);
+    bool nobodys = n.nobodys;
+    setting_names_release(&n);
+    return nobodys;
+}
+
 bool session_touch(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     struct setting_names n;

@@ -498,3 +498,24 @@ def test_role_of_the_startup_packet(few, cluster):
                 assert other.execute("select current_user").fetchone() == ("app",)
     finally:
         cluster.primary.sql("revoke monitor from app")
+
+
+@pytest.mark.parametrize("left", [
+    ["set pg_trgm.nobodys = 'x'", "select public.loads()"],  # which takes away what it does not know of that name
+    ["set statement_timeout = 1"],
+])
+def test_login_on_a_connection_that_takes_no_settings(router, cluster, left):
+    """What an earlier client has left a connection with is no reason to refuse the next one."""
+    with cluster.primary.connect("app") as conn:
+        conn.execute("create or replace function loads() returns float4 language c as '$libdir/pg_trgm', 'show_limit'")
+    cluster.caught_up()
+    endpoint = router(default_pool_size=4, workers=1)
+    for _ in range(3):
+        with endpoint.connect() as conn:
+            for sql in left:
+                conn.execute(sql)
+        with endpoint.connect(application_name="next") as conn:
+            assert conn.execute("show application_name").fetchone() == ("next",)
+            assert conn.execute("show statement_timeout").fetchone() == ("0",)
+    with pytest.raises(psycopg.OperationalError, match="invalid value for parameter"):
+        endpoint.connect(options="-c work_mem=much")

@@ -85,7 +85,30 @@ static void what_cannot_be_told(void **state) {
     }
 }
 
+static void nobodys(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool nobodys;
+    } table[] = {
+        {"SET plpgsql.variable_conflict = use_column", false},
+        {"SET plpgsql.extra_warnings TO 'all'; SET plpgsql.check_asserts TO off", false},
+        {"SET plpgsqlx.y = 1", false},
+        {"SET plpgsql.no_such_thing = 1", true},
+        {"SET LOCAL PLpgSQL.No_Such_Thing = 1", true},
+        {"SELECT set_config('plpgsql.no_such_thing', 'x', false)", true},
+    };
+    for (size_t i = 0; i < countof(table); i++) {
+        struct setting_names n;
+        setting_names_init(&n);
+        setting_names_add(&n, span_str(table[i].sql));
+        if (n.nobodys != table[i].nobodys || n.unknown != table[i].nobodys) fail_msg("%s", table[i].sql);
+        setting_names_release(&n);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(what_cannot_be_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(nobodys),
+                                       cmocka_unit_test(what_cannot_be_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
