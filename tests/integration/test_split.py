@@ -176,7 +176,7 @@ def test_who_looks_at_counters_finds_its_reads_in_them(router, cluster, table):
     with endpoint.connect() as conn, endpoint.connect() as other:
         wait_until(lambda: port(conn) in replicas, 5, "a read on a replica")
         before = conn.execute(counter).fetchone()[0]
-        time.sleep(0.3)  # the replicas have caught up with it
+        cluster.caught_up()
         for _ in range(5):
             conn.execute(f"select count(*) from {name}")
         conn.execute("select pg_stat_force_next_flush()")
