@@ -169,6 +169,7 @@ static void on_result(void *owner) {
     bool same = w->catalog && XXH128_isEqual(hash, w->hash);
     struct catalog *c = same ? NULL : catalog_new(w->name);
     for (size_t row = 0; c && row < dbconn_rows(p->conn); row++) add_row(c, p->conn, row);
+    catalog_note_read(c ? c : w->catalog, (uint64_t)w->started_us);
     if (w->failing) log_info(NULL, "the catalog of database \"%s\" can be read again", w->name);
     w->failing = false;
     read_ended(p);

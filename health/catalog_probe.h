@@ -19,7 +19,8 @@
 // Not seen: casts and domain checks with VOLATILE functions, and functions that are declared STABLE and are not.
 //
 // One database at a time, on a connection that lasts for one read; the monitor needs CONNECT there and nothing else.
-// A catalog is handed on only when its rows differ from the last one's.
+// A catalog is handed on only when its rows differ from the last one's; else the last one is told when it was found to
+// be right again (catalog_note_read).
 #ifndef PGSTEER_HEALTH_CATALOG_PROBE_H
 #define PGSTEER_HEALTH_CATALOG_PROBE_H
 

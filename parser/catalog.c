@@ -6,6 +6,8 @@
 // are few (overloads, the same name in several schemas) and stand in a list.
 #include "parser/catalog.h"
 
+#include <stdatomic.h>
+
 #include "base/mem.h"
 
 #define uthash_fatal(text) bug(text)
@@ -28,6 +30,7 @@ struct catalog {
     struct snap snap; // first
     char *database;
     struct entry *functions, *operators, *relations;
+    atomic_ullong read_us;
 };
 
 static void table_free(struct entry **table) {
@@ -94,6 +97,12 @@ struct catalog *catalog_new(const char *database) {
 void catalog_ref(struct catalog *c) { snap_ref(&c->snap); }
 void catalog_unref(struct catalog *c) { snap_unref(&c->snap); }
 const char *catalog_database(const struct catalog *c) { return c->database; }
+
+void catalog_note_read(struct catalog *c, uint64_t began_us) {
+    atomic_store_explicit(&c->read_us, began_us, memory_order_relaxed);
+}
+
+uint64_t catalog_read_us(const struct catalog *c) { return atomic_load_explicit(&c->read_us, memory_order_relaxed); }
 
 void catalog_add_function(struct catalog *c, const char *schema, const char *name, int min_args, int max_args,
                           enum catalog_volatility volatility) {

@@ -26,6 +26,11 @@ void catalog_add_function(struct catalog *c, const char *schema, const char *nam
 void catalog_add_volatile_operator(struct catalog *c, const char *schema, const char *name);
 void catalog_add_primary_relation(struct catalog *c, const char *schema, const char *name);
 
+// The catalog was read, and found to be this one: by a query that began then, by uv_hrtime(). The one thing of a
+// published catalog that changes.
+void catalog_note_read(struct catalog *c, uint64_t began_us);
+uint64_t catalog_read_us(const struct catalog *c);
+
 void catalog_ref(struct catalog *c);
 void catalog_unref(struct catalog *c);
 const char *catalog_database(const struct catalog *c);

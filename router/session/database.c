@@ -45,12 +45,12 @@ void databases_set_catalog(struct databases *all, struct catalog *c) {
     struct database *d = databases_find(all, catalog_database(c));
     if (!d) return;
     verdicts_set_catalog(d->verdicts, c);
-    d->catalog_known = true;
+    d->catalog = c; // held by the verdicts
     d->generation++;
 }
 
 static struct verdict judge(const struct database *d, struct verdict v) {
-    if (v.kind == VERDICT_READ && v.reason == VERDICT_REASON_READ && !d->catalog_known)
+    if (v.kind == VERDICT_READ && v.reason == VERDICT_REASON_READ && !d->catalog)
         return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_NO_CATALOG, .facts = v.facts};
     return v;
 }

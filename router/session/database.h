@@ -15,9 +15,9 @@ struct database {
     char *name; // on the servers
     struct verdicts *verdicts;
     struct statements *statements;
-    bool catalog_known;  // its catalog has been read; until then any relation might be a view over anything
-    uint64_t made_us;    // when its first client came
-    uint64_t generation; // grows when verdicts made before no longer count
+    const struct catalog *catalog; // NULL until it has been read: any relation might be a view over anything
+    uint64_t made_us;              // when its first client came
+    uint64_t generation;           // grows when verdicts made before no longer count
     struct database *next;
 };
 

@@ -174,6 +174,7 @@ struct session {
     uint8_t reason;    // enum route_reason of the unit that waits for its server
     uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
     uint64_t last_write_us; // when its last write was acknowledged
+    uint64_t ddl_us;        // when its last DDL was; 0 = never
     uint64_t counted_us;    // when it last asked for counters of reads; 0 = never
     uint64_t last_read_us;  // when its last answer was shown; kept for `monotonic` only
     int64_t last_reader_up_us;

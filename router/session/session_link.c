@@ -77,6 +77,14 @@ static bool is_counted(const struct session *s) {
     return s->counts || (s->counted_us && now_us(s) - s->counted_us < lasts_us);
 }
 
+// What the client's own DDL has made, a view or a sequence, the catalog does not know before it is read again.
+static struct verdict known_verdict(const struct session *s, struct verdict v) {
+    if (!s->ddl_us || v.kind != VERDICT_READ || v.reason != VERDICT_REASON_READ) return v;
+    if (s->database->catalog && s->ddl_us > catalog_read_us(s->database->catalog))
+        v = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_NO_CATALOG};
+    return v;
+}
+
 static struct route route_unit(struct session *s, uint64_t full) {
     struct session_env *env = s->env;
     struct topology *t = env->topology;
@@ -88,7 +96,8 @@ static struct route route_unit(struct session *s, uint64_t full) {
     if (s->serializable && !begins) return (struct route){.node = t->primary, .reason = ROUTE_REASON_SERIALIZABLE};
     if (form != ROUTE_REASON_BALANCED) return (struct route){.node = t->primary, .reason = form};
     struct route_request q = {
-        .verdict = begins ? (struct verdict){.kind = VERDICT_READ, .reason = VERDICT_REASON_READ} : r->verdict,
+        .verdict = known_verdict(s, begins ? (struct verdict){.kind = VERDICT_READ, .reason = VERDICT_REASON_READ}
+                                           : r->verdict),
         .consistency = s->consistency,
         .balance = env->config->balance,
         .preference = s->preference,
@@ -475,6 +484,7 @@ void session_note_ddl(struct session *s, bool over) {
     s->ddl = false;
     if (s->defaults) note_defaults(s->env);
     s->defaults = false;
+    s->ddl_us = uv_hrtime() / 1000 + 1;
     s->env->refresh_database(s->env->arg, s->database->name);
 }
 

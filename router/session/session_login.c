@@ -87,7 +87,7 @@ static struct span remembered(struct session *s, bool *fresh) {
 enum { CATALOG_WAIT_US = 1000 * 1000 };
 bool session_awaits_catalog(const struct session *s) {
     const struct database *d = s->database;
-    return d && !d->catalog_known && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
+    return d && !d->catalog && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
 }
 
 // All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while

@@ -168,6 +168,21 @@ def test_function_made_while_running(router, cluster):
             conn.execute("drop function made_later()")
 
 
+def test_view_made_while_running(router, cluster):
+    """Until the catalog has been read again a new view may be over anything: its maker reads from the primary."""
+    with router().connect() as conn:
+        conn.execute("create view made_later as select (select port from here) as port, count(*) from pg_stat_activity")
+        try:
+            cluster.caught_up()
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                time.sleep(0.02)
+                assert conn.execute("select port from made_later").fetchone()[0] == cluster.primary.port
+            wait_until(lambda: port(conn) in {n.port for n in cluster.replicas}, 5, "a read on a replica")
+        finally:
+            conn.execute("drop view made_later")
+
+
 def test_who_looks_at_counters_finds_its_reads_in_them(router, cluster, table):
     """A scan is counted by the server that does it: whoever asks the primary for its counters scans there from then on."""
     name, replicas = table(rows="values (1, 1)"), {n.port for n in cluster.replicas}

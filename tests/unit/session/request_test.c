@@ -21,7 +21,10 @@ static void setup(struct fixture *f) {
     bool made;
     *f = (struct fixture){.databases = {.verdict_cache_size = 100, .max_parse_length = 65536}, .in = buf_make(1 << 24)};
     prep_client_init(&f->names);
-    databases_get(&f->databases, "db", &made)->catalog_known = true;
+    databases_get(&f->databases, "db", &made);
+    struct catalog *c = catalog_new("db");
+    databases_set_catalog(&f->databases, c);
+    catalog_unref(c);
     f->ctx = (struct request_context){.database = databases_get(&f->databases, "db", &made),
                                       .names = &f->names,
                                       .conforming = true,
