@@ -311,6 +311,11 @@ static void parse_unnamed(struct batch *b) {
     b->unnamed_parsed = true;
 }
 
+// The client has closed it elsewhere, or where no server was asked.
+static bool is_left_over(const struct prep_server *server, struct span name) {
+    return UNLIKELY(server->exposed) && (prep_server_exposed_as(server, name) || prep_server_has_second(server, name));
+}
+
 // Sees to it that the statement is there. A name the client does not have becomes one that no server has, so that
 // nobody reaches a statement that is not his.
 static struct names find_names(struct batch *b, struct span client_name) {
@@ -325,7 +330,7 @@ static struct names find_names(struct batch *b, struct span client_name) {
     n.statement = st;
     if (st)
         n.on_server = need_statement(b, st);
-    else if (client_name.len == 0 || prep_is_our_name(client_name))
+    else if (client_name.len == 0 || prep_is_our_name(client_name) || is_left_over(b->r->server, client_name))
         n.on_server = span_str(NAME_OF_NOTHING);
     return n;
 }
@@ -417,7 +422,7 @@ static void rewrite_close(struct batch *b, const struct frame *f) {
     // A name that the client does not have may be one of SQL's PREPARE, but not where the server still has what the
     // client has closed elsewhere.
     bool sql = m.name.len && !prep_client_find(r->client, m.name) && !prep_is_our_name(m.name) &&
-               !prep_server_exposed_as(r->server, m.name) && !prep_server_has_second(r->server, m.name);
+               !is_left_over(r->server, m.name);
     if (m.kind == 'P' || sql) {
         keep_message(b, f);
         pipeline_push(r->due, REPLY_CLOSE, REPLY_FORWARD);

@@ -125,6 +125,10 @@ AGREED = {
     "a name that is taken, beside a statement without text": sequence(
         (fe.parse("execute q(5)", "s1") + fe.SYNC, 1), (fe.parse("", "missing") + fe.parse("rollback", "s2") + fe.SYNC, 1),
         (fe.parse("select 1", "s2") + fe.SYNC, 1)),
+    # A Close that needs no server leaves nothing behind on one that has the client's own names.
+    "closed, where its name was known": sequence(
+        (fe.parse("select 1", "s2") + fe.SYNC, 1), (fe.parse("execute q(5)") + fe.SYNC + fe.bind() + fe.SYNC, 2),
+        (fe.close("S", "s2") + fe.SYNC, 1), (fe.bind("s2") + fe.SYNC, 1), (fe.describe("S", "s2") + fe.SYNC, 1)),
     # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
     "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
                                       (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),
