@@ -90,3 +90,24 @@ void setting_names_add(struct setting_names *n, struct span sql) {
     }
     tree_free(t);
 }
+
+static bool is_of_name(uint8_t c, bool first) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (!first && (c == '.' || (c >= '0' && c <= '9')));
+}
+
+static bool ends_with_set(struct span before) {
+    while (before.len && before.ptr[before.len - 1] == ' ') before.len--;
+    return before.len >= 3 && strncasecmp((const char *)before.ptr + before.len - 3, "set", 3) == 0;
+}
+
+void setting_names_add_body(struct setting_names *n, struct span sql) {
+    for (size_t i = 0, end; i < sql.len; i = MAX_OF(end, i + 1)) {
+        for (end = i; end < sql.len && is_of_name(sql.ptr[end], end == i); end++) {
+        }
+        struct span name = span_of(sql.ptr + i, end - i);
+        if (end == i || !memchr(name.ptr, '.', name.len)) continue;
+        bool quoted = i > 0 && sql.ptr[i - 1] == '\'' && end < sql.len && sql.ptr[end] == '\'';
+        if (quoted || ends_with_set(span_of(sql.ptr, i))) add_name(n, name, false);
+    }
+}

@@ -28,5 +28,8 @@ static inline void setting_names_release(struct setting_names *n) {
 // Adds what `sql` sets by SET, RESET or set_config. What it sets with RESET ALL or
 // DISCARD ALL is not told. Texts that cannot be parsed, or set by an UPDATE of pg_settings: unknown.
 void setting_names_add(struct setting_names *n, struct span sql);
+// Adds the parameters of applications (their names have a dot) that the body of a DO looks like setting: SET a.b, or
+// 'a.b' as an argument. It may be more than are set, or fewer.
+void setting_names_add_body(struct setting_names *n, struct span sql);
 
 #endif

@@ -161,6 +161,8 @@ bool session_each_text(struct session *s, struct span unit, void (*visit)(void *
 
 static void on_text(void *arg, struct span sql) { setting_names_add(arg, sql); }
 
+static void on_body(void *arg, struct span sql) { setting_names_add_body(arg, sql); }
+
 static void collect(struct session *s, struct span unit, struct setting_names *n) {
     if (!session_each_text(s, unit, on_text, n)) n->unknown = true;
 }
@@ -193,6 +195,7 @@ bool session_touch(struct session *s, struct span unit) {
         settings_put_names(s->startup, &n.names);
         n.restores = true;
     }
+    if (r->verdict.facts & FACT_CALL) (void)session_each_text(s, unit, on_body, &n); // the server does not list those
     if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
     if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {

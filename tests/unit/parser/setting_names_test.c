@@ -107,8 +107,35 @@ static void nobodys(void **state) {
     }
 }
 
+static void bodies(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql, *names; // a blank behind each
+    } table[] = {
+        {"do $$ begin perform set_config('my.Tenant', 'x', false); end $$", "my.tenant "},
+        {"do 'begin perform set_config(''my.tenant'', ''x'', false); end'", "my.tenant "},
+        {"do $$ begin set  my.tenant = 'x'; SET a.b.c to 1; end $$", "my.tenant a.b.c "},
+        {"do $$ begin select a.b from my.t where x = 'a.b c' and y = 1.5; set work_mem = 1; end $$", ""},
+        {"my.", ""},
+        {"'my.x", ""},
+        {"", ""},
+    };
+    for (size_t i = 0; i < countof(table); i++) {
+        struct setting_names n;
+        struct buf all = buf_make(1000);
+        setting_names_init(&n);
+        setting_names_add_body(&n, span_str(table[i].sql));
+        struct cursor c = cursor_of(buf_span(&n.names));
+        while (cursor_left(&c)) buf_printf(&all, "%s ", (const char *)cursor_cstr(&c).ptr);
+        buf_put_u8(&all, 0);
+        assert_string_equal((const char *)all.data, table[i].names);
+        buf_release(&all);
+        setting_names_release(&n);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(nobodys),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(nobodys), cmocka_unit_test(bodies),
                                        cmocka_unit_test(what_cannot_be_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
