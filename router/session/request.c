@@ -341,7 +341,7 @@ bool request_is_lone(const struct request *r, struct span unit) {
     if (r->kind != REQUEST_BATCH || !r->synced || r->stream || r->old_portal) return false;
     for (; unit.len; unit = span_from(unit, frame.total)) {
         if (frame_next(FRAME_FROM_CLIENT, unit, &frame, NULL) != WIRE_OK) return false;
-        bool fits = frame.type == FE_SYNC;
+        bool fits = frame.type == FE_SYNC && !frame.payload.len; // with a body it is an error
         if (frame.type == FE_PARSE) fits = lone_parse(&l, frame.payload);
         if (frame.type == FE_BIND) fits = lone_bind(&l, frame.payload);
         if (frame.type == FE_DESCRIBE) fits = lone_describe(&l, frame.payload);

@@ -129,6 +129,8 @@ AGREED = {
     "closed, where its name was known": sequence(
         (fe.parse("select 1", "s2") + fe.SYNC, 1), (fe.parse("execute q(5)") + fe.SYNC + fe.bind() + fe.SYNC, 2),
         (fe.close("S", "s2") + fe.SYNC, 1), (fe.bind("s2") + fe.SYNC, 1), (fe.describe("S", "s2") + fe.SYNC, 1)),
+    # A BEGIN is not answered ahead of the server where its Sync is an error.
+    "begin, and a Sync with a body": sequence((fe.parse("begin") + fe.bind() + fe.execute() + fe.message("S", b"x"), 2)),
     # What is no part of a DEALLOCATE goes to the server although it comes between its Parse and Execute.
     "deallocate, not bound": sequence((fe.parse("select 1", "s1") + fe.SYNC, 1),
                                       (fe.parse("deallocate s1") + fe.execute("p2") + fe.SYNC, 1),
