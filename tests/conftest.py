@@ -11,6 +11,7 @@ Options: --direct runs the tests that can straight against PostgreSQL; --full ta
 PGSTEER_BIN names the program under test.
 """
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,11 @@ def pytest_addoption(parser):
     parser.addoption("--sequences", type=int, default=int(os.environ.get("PGSTEER_SEQUENCES", "2000")),
                      help="how many random sequences of messages tests/conformance tries (also PGSTEER_SEQUENCES)")
     parser.addoption("--seed", type=int, default=1, help="the seed of those sequences; 0: a new one")
+
+
+def pytest_configure(config):
+    if not config.option.seed:  # here, so that every process of the run has the same
+        config.option.seed = random.randrange(1, 10**9)
 
 
 def pytest_collection_modifyitems(config, items):

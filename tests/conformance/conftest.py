@@ -41,6 +41,10 @@ class Way:
         return frontend.login(USER, DATABASE, PASSWORD, **parameters)
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.write_line(f"random sequences of messages: --seed {config.option.seed} --sequences {config.option.sequences}")
+
+
 @pytest.fixture(scope="session")
 def database(shared_cluster):
     """The suite's own database and its user, who may do everything."""

@@ -5,7 +5,6 @@
 connections of the router are used by one sequence after the other, so that what one leaves behind shows in another.
 """
 import os
-import random
 
 import pytest
 
@@ -40,10 +39,7 @@ def sides(database, module_router):
 
 @pytest.mark.timeout(0)
 def test_random_sequences(request, sides):
-    seed = request.config.getoption("--seed")
-    seed = seed or random.randrange(1, 10**9)
-    count = request.config.getoption("--sequences")
-    print(f"protocol_diff: --seed {seed} --sequences {count}")
+    seed, count = request.config.getoption("--seed"), request.config.getoption("--sequences")
     direct, router = sides
     maker, failures = protocol_diff.Maker(seed), []
     for number in range(count):
