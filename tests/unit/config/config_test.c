@@ -143,7 +143,7 @@ static void defaults(void **state) {
     assert_int_equal(c->max_client_conn, 10000);
     assert_int_equal(c->client_tls_sslmode, SSLMODE_DISABLE);
     assert_int_equal(c->server_tls_sslmode, SSLMODE_PREFER);
-    assert_int_equal(c->client_login_timeout, 15000);
+    assert_int_equal(c->client_login_timeout, 60000);
     assert_int_equal(c->server_connect_timeout, 5000);
     assert_int_equal(c->server_lifetime, 3600000);
     assert_int_equal(c->server_idle_timeout, 600000);
