@@ -10,7 +10,7 @@ import time
 from . import ROOT, note, peers, scenarios
 from .machine import facts
 
-SECTIONS = ("load", "instructions", "syscalls", "classify", "memory", "scale")
+SECTIONS = ("load", "paced", "instructions", "syscalls", "classify", "memory", "scale")
 
 
 def arguments():
@@ -34,7 +34,6 @@ def settle(args):
     """Fills in what was not said."""
     complete = not (args.quick or args.sections or args.report or args.peers or args.scenarios)
     args.output = os.path.abspath(args.output or os.path.join(ROOT, "docs" if complete else "build", "benchmarks"))
-    args.sections = [] if args.report else args.sections or (["load"] if args.quick or args.scenarios else list(SECTIONS))
     args.rounds = args.rounds or (2 if args.quick else 5)
     args.seconds = args.seconds or (0.8 if args.quick else 5.0)
     args.peers = args.peers.split(",") if args.peers else peers.available()
@@ -43,6 +42,8 @@ def settle(args):
         raise SystemExit(f"tools/bench: no peer {', '.join(unknown)}: there are {', '.join(peers.KINDS)}")
     chosen = args.scenarios.split(",") if args.scenarios else scenarios.QUICK if args.quick else None
     args.scenarios = scenarios.named(chosen) if chosen else scenarios.ALL
+    kinds = {"paced" if s.kind == "paced" else "load" for s in args.scenarios}
+    args.sections = [] if args.report else args.sections or [s for s in SECTIONS if not chosen or s in kinds]
     return args
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 from . import note
-from .machine import cpu_seconds
+from .machine import cpu_seconds, machine_seconds
 
 SETTLE, SPARE = 0.3, 0.4  # seconds before and after the window, beside the logins
 TRIES = 3
@@ -39,8 +39,8 @@ def warm(peer, arguments, clients):
 
 
 def pgbench(peer, arguments, clients, seconds, login_seconds=0.0, around=contextlib.nullcontext()):
-    """Runs pgbench for a window of `seconds`: {cpu_us, rate, p50, p95, p99, count}; times in microseconds. `around` is
-    entered for the window."""
+    """Runs pgbench for a window of `seconds`: {cpu_us, rate, p50, p95, p99, count, machine_idle}; times in microseconds.
+    `around` is entered for the window."""
     for attempt in range(TRIES):
         found = pgbench_once(peer, arguments, clients, seconds, login_seconds + attempt, around)
         if found is not None:
@@ -71,13 +71,13 @@ def pgbench_once(peer, arguments, clients, seconds, login_seconds, around):
 
 
 def window(peer, process, settle, seconds, around):
-    """((time, CPU) at its begin, (time, CPU) at its end), or None when the load ended too early."""
+    """((time, CPU, machine's) at its begin, the same at its end), or None when the load ended too early."""
     time.sleep(settle)
     pids = peer.pids()
     with around:
-        begin = (time.time(), cpu_seconds(pids))
+        begin = (time.time(), cpu_seconds(pids), machine_seconds())
         time.sleep(seconds)
-        end = (time.time(), cpu_seconds(pids))
+        end = (time.time(), cpu_seconds(pids), machine_seconds())
     return (begin, end) if process.poll() is None else None
 
 
@@ -95,14 +95,15 @@ def transactions(folder):
 
 
 def figures(found, begin, end):
-    (began, cpu_before), (ended, cpu_after) = begin, end
+    (began, cpu_before, before), (ended, cpu_after, after) = begin, end
     first, last = (bisect.bisect_left(found, (moment, 0)) for moment in (began, ended))
     latencies = sorted(latency for _, latency in found[first:last])
     if not latencies or first == 0 and found[0][0] - found[0][1] / 1e6 > began:
         return None
     count = len(latencies)
+    idle, all_of_it = (b - a for a, b in zip(before, after))
     return {"cpu_us": (cpu_after - cpu_before) * 1e6 / count, "rate": count / (ended - began), "count": count,
-            "p50": percentile(latencies, 50), "p95": percentile(latencies, 95), "p99": percentile(latencies, 99)}
+            "machine_idle": idle / all_of_it if all_of_it else 0.0, "p50": percentile(latencies, 50), "p95": percentile(latencies, 95), "p99": percentile(latencies, 99)}
 
 
 def percentile(ordered, percent):

@@ -35,6 +35,13 @@ def cpu_seconds(pids):
     return ticks / TICKS
 
 
+def machine_seconds():
+    """(CPU time of all cores in which they had nothing to do, all of it)."""
+    with open("/proc/stat", encoding="ascii") as f:
+        times = [int(n) / TICKS for n in f.readline().split()[1:9]]
+    return times[3] + times[4], sum(times)
+
+
 def memory(pid, file, key):
     """A line of /proc/PID/smaps_rollup or status, in bytes."""
     with open(f"/proc/{pid}/{file}", encoding="ascii") as f:

@@ -8,14 +8,12 @@ from . import load, note, step
 from .peers import KINDS, Setup
 
 
-def run_all(stage, scenarios, peers, rounds, seconds, copy_mb):
-    """[{scenario, peer, round, cpu_us, rate, ...}] of all of them."""
-    records, direct_max = [], None
+def run_all(stage, scenarios, peers, rounds, seconds, copy_mb, direct_max=None):
+    """[{scenario, peer, round, cpu_us, rate, ...}] of all of them. direct_max, see calibrate, is for those at a fixed rate."""
+    records = []
     total = sum(len(wanted(s, peers)) for s in scenarios) * rounds
     progress = Progress(total)
     for scenario in scenarios:
-        if scenario.kind == "paced" and direct_max is None:
-            direct_max = calibrate(stage, seconds)
         records += run(stage, scenario, wanted(scenario, peers), rounds, seconds, copy_mb, direct_max, progress)
     return records
 
@@ -77,8 +75,8 @@ def one(scenario, peer, number, login_seconds, seconds, copy_mb, direct_max):
     else:
         arguments = list(scenario.arguments)
         if scenario.kind == "paced":
-            record["target_rate"] = direct_max / 2
-            arguments += ["-R", str(int(direct_max / 2))]
+            record["target_rate"] = direct_max * scenario.share
+            arguments += ["-R", str(int(direct_max * scenario.share))]
         found = load.pgbench(peer, arguments, scenario.clients, seconds, login_seconds)
     return {**record, **found}
 

@@ -284,7 +284,18 @@ class Pgsteer(Peer):
             conn.close()
 
 
-KINDS = {kind.name: kind for kind in (Direct, HAProxy, PgBouncer, PgBouncerSession, PgBouncerNew, Pgpool, Pgsteer)}
+class PgsteerPrimary(Pgsteer):
+    """Told of no replicas, so that it uses no more server processes than PgBouncer: what is left is what splitting costs
+    a machine that has to run all three servers itself."""
+    name, title = "pgsteer-primary", "pgsteer (no replicas)"
+
+    def __init__(self, stage, setup):
+        node = stage.cluster.primary
+        super().__init__(stage, setup, [(node.name, node.port)])
+
+
+KINDS = {kind.name: kind for kind in (Direct, HAProxy, PgBouncer, PgBouncerSession, PgBouncerNew, Pgpool, Pgsteer,
+                                      PgsteerPrimary)}
 
 
 def available():

@@ -7,7 +7,7 @@ from . import note, plot, scenarios, targets
 from .measure import medians
 from .peers import KINDS
 
-SECTIONS = ("load", "instructions", "syscalls", "classify", "memory", "scale")
+SECTIONS = ("load", "paced", "instructions", "syscalls", "classify", "memory", "scale")
 METRICS = (
     # key, heading, how a value is written
     ("cpu_us", "CPU of the router per transaction, in microseconds (COPY: per MB)", lambda v: f"{v:.1f}"),
@@ -43,7 +43,7 @@ def read(path):
 
 def origin(section, meta):
     taken = f"{meta['rounds']} round{'s' if meta['rounds'] > 1 else ''} of {meta['seconds']:g} s" \
-        f"{', a quick run' if meta['quick'] else ''}; " if section in ("load", "memory", "scale") else ""
+        f"{', a quick run' if meta['quick'] else ''}; " if section in ("load", "paced", "memory", "scale") else ""
     versions = "; ".join(f"{name}: {text}" for name, text in meta["versions"].items())
     return (f"*{meta['date']}, commit {meta['commit']}; {meta['cpu']}, {meta['cores']} cores, {meta['memory_gib']} GiB, "
             f"Linux {meta['kernel']}, load {meta['load_before']:.1f} before; {taken}{versions}*")
@@ -60,17 +60,26 @@ def table(heads, rows):
 
 def load_text(results, folder):
     records = results["records"]
+    peers = peers_in(records)
+    return ["## Load", "", *tables(records, METRICS)] + load_plots(records, peers, folder)
+
+
+def peers_in(records):
+    return [name for name in KINDS if any(r["peer"] == name for r in records)]
+
+
+def tables(records, metrics):
+    """One for each metric: rows are scenarios, columns peers."""
     names = [s.name for s in scenarios.ALL if any(r["scenario"] == s.name for r in records)]
     names += sorted({r["scenario"] for r in records} - set(names))
-    peers = [name for name in KINDS if any(r["peer"] == name for r in records)]
-    text = ["## Load", ""]
-    for key, heading, form in METRICS:
+    peers, text = peers_in(records), []
+    for key, heading, form in metrics:
         found = medians(records, key)
         shown = [p for p in peers if not (key == "cpu_us" and p == "direct")]
         rows = [[title(n), *(form(found[n, p]) if (n, p) in found else "" for p in shown)] for n in names
                 if any((n, p) in found for p in shown)]
         text += [f"### {heading}", "", *table(["scenario", *(KINDS[p].title for p in shown)], rows), ""]
-    return text + load_plots(records, peers, folder)
+    return text
 
 
 def title(name):
@@ -134,6 +143,11 @@ def classify_text(results, _):
     return ["## Classification", "", *table(["figure", "value"], rows), ""]
 
 
+def paced_text(results, folder):
+    from . import section_paced
+    return section_paced.text(results, folder)
+
+
 def memory_text(results, folder):
     from . import section_memory
     return section_memory.text(results, folder)
@@ -144,5 +158,5 @@ def scale_text(results, folder):
     return section_scale.text(results, folder)
 
 
-WRITERS = {"load": load_text, "instructions": instructions_text, "syscalls": syscalls_text, "classify": classify_text,
+WRITERS = {"load": load_text, "paced": paced_text, "instructions": instructions_text, "syscalls": syscalls_text, "classify": classify_text,
            "memory": memory_text, "scale": scale_text}

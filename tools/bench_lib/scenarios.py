@@ -7,7 +7,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 POOLERS = ("direct", "haproxy", "pgbouncer", "pgbouncer-new", "pgpool", "pgsteer")
 PREPARED = ("direct", "haproxy", "pgbouncer-session", "pgbouncer-new", "pgpool", "pgsteer")
 TLS = ("direct", "pgbouncer", "pgbouncer-new", "pgpool", "pgsteer")
-PACED = ("direct", "pgbouncer", "pgbouncer-new", "pgsteer")
+PACED = ("direct", "haproxy", "pgbouncer", "pgbouncer-new", "pgsteer", "pgsteer-primary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Scenario:
     tls: bool = False
     kind: str = "pgbench"  # or copy-in, copy-out, paced
     unit: str = "transaction"
+    share: float = 1.0  # paced: of what direct reaches
 
 
 def selects():
@@ -42,12 +43,13 @@ def others():
 
 
 def paced():
-    for clients in (50, 100, 200):
-        yield Scenario(f"paced-{clients}", f"select-only at half of direct's maximum, {clients} clients", "paced",
-                       ("-S",), clients, PACED, kind="paced")
+    for name, text, share in (("", "half", 0.5), ("-quarter", "a quarter", 0.25)):
+        for clients in (50, 100, 200):
+            yield Scenario(f"paced{name}-{clients}", f"select-only at {text} of direct's maximum, {clients} clients",
+                           "paced", ("-S",), clients, PACED, kind="paced", share=share)
 
 
-ALL = [*selects(), *others(), *paced()]
+ALL = [*selects(), *others(), *paced()]  # those of the sections load and paced
 QUICK = ("select-simple-64", "select-extended-64", "select-prepared-64", "tpcb-64", "connect-16")
 
 
