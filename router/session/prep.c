@@ -21,7 +21,7 @@ enum { NAME_MAX_LEN = 40 };
 struct prep_name {
     UT_hash_handle hh;
     uint32_t refs;
-    uint32_t freed;              // the client's count when it was given
+    uint16_t freed;              // the client's count when it was given
     struct statement *statement; // counted; NULL = out of the map
     size_t len;
     char name[];
@@ -82,7 +82,7 @@ struct statement *prep_client_find_name(const struct prep_client *c, struct span
     return n->statement;
 }
 
-uint32_t prep_portal_hash(struct span name) { return (uint32_t)XXH3_64bits(name.ptr, name.len) | 1; }
+uint16_t prep_portal_hash(struct span name) { return (uint16_t)(XXH3_64bits(name.ptr, name.len) | 1); }
 
 bool prep_client_is_new(const struct prep_client *c, struct span name) {
     const struct prep_name *n = find_name(c, name);

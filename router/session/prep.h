@@ -23,8 +23,8 @@ struct prep_client {
     struct prep_name *names; // uthash, by name; NULL when there is none
     struct statement *unnamed;
     uint32_t count;
-    uint32_t freed;      // times that all names became free at once
-    uint32_t all_portal; // a hash of the portal that is bound to a DEALLOCATE ALL; 0 = none
+    uint16_t freed;      // times that all names became free at once
+    uint16_t all_portal; // a hash of the portal that is bound to a DEALLOCATE ALL; 0 = none
 };
 static inline void prep_client_init(struct prep_client *c) { *c = (struct prep_client){0}; }
 void prep_client_fini(struct prep_client *c);
@@ -36,7 +36,7 @@ struct statement *prep_client_find_name(const struct prep_client *c, struct span
 // the caller owns that reference.
 struct statement *prep_client_set(struct prep_client *c, struct span name, struct statement *s);
 // Never 0. For what is harmless when two portals of a session have the same one.
-uint32_t prep_portal_hash(struct span name);
+uint16_t prep_portal_hash(struct span name);
 // A DEALLOCATE ALL is about to be run, after which all names are free, if nothing goes wrong; and whether the name has
 // been given anew since the last one.
 static inline void prep_client_free_names(struct prep_client *c) { c->freed++; }

@@ -343,10 +343,10 @@ static void note_described(struct prep_rewrite *r, struct reply *due, struct sta
 }
 
 static void note_deallocate_all(struct batch *b, const struct statement *st, struct span portal) {
-    uint32_t *all = &b->r->client->all_portal;
+    uint16_t *all = &b->r->client->all_portal;
     bool is_one = b->r->deallocates_all && st && prep_deallocates_all(st->query);
     if (LIKELY(!is_one && !*all)) return;
-    uint32_t hash = prep_portal_hash(portal);
+    uint16_t hash = prep_portal_hash(portal);
     if (is_one)
         *all = hash;
     else if (*all == hash)

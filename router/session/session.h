@@ -108,22 +108,23 @@ struct session {
     struct server *held;   // the primary connection it keeps while pinned, or in session mode; may be `server`
     uint8_t node;          // the place of `server` in the topology, for the balance; ROUTE_NODES_MAX = unknown by now
     bool on_replica;       // `server` is a replica
-    uint64_t sequence_bit; // in env->sequence_users
-    uint64_t leased_us;    // since when it is among env->leases
     bool sequences_moved;  // it may have moved sequences on the primary connection it has
     bool sequences_lost;   // ... on one that it has no more
     bool forgets;          // its login has the connection forget sequences
     bool sequences_asked;  // ... and has been told since
+    uint64_t sequence_bit; // in env->sequence_users
+    uint64_t leased_us;    // since when it is among env->leases
     struct prep_client names;
     struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
     uint32_t pins_seen;      // those of `pins` whose state the server has shown
     uint32_t pins_suspected; // what there may have been to ask for since the first of `pins`
     uint32_t pins_kept;      // what the unit that is `settling` may have caused, whatever it has ended
-    uint64_t context;        // of statements parsed while it is not known what is in force; 0 = it is
+    uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
+    uint64_t context;  // of statements parsed while it is not known what is in force; 0 = it is
     struct request request;
     struct response response;
+    struct buf *login_rows; // while the login asks for them
     struct transaction tx;
-    struct buf *login_rows;      // while the login asks for them
     struct tx_modes login_modes; // of transactions that say nothing themselves, as the login found them
     struct tx_modes tx_defaults; // ... as they are now
     uint8_t tx_reason;           // enum route_reason: why the transaction that begins with the unit that is ready must
@@ -145,8 +146,8 @@ struct session {
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool lexing;                               // ... or maybe not: what decides it is being changed
     bool session_mode;
-    enum consistency consistency;
-    enum preference preference;
+    uint8_t consistency;  // enum consistency
+    uint8_t preference;   // enum preference
     bool user_counted;    // in env->users
     bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
     bool proving;         // ... nor before it is known what a statement of its gives (prep_prove), or before its
@@ -171,16 +172,15 @@ struct session {
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
     bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
-    uint8_t reason;    // enum route_reason of the unit that waits for its server
-    uint32_t settling; // facts of a unit under way whose effect is known only when it is answered: others wait for it
+    uint8_t reason;         // enum route_reason of the unit that waits for its server
+    uint8_t last_reader;    // the replica that gave it; ROUTE_NODES_MAX = the primary
     uint64_t last_write_us; // when its last write was acknowledged
     uint64_t ddl_us;        // when its last DDL was; 0 = never
     uint64_t counted_us;    // when it last asked for counters of reads; 0 = never
     uint64_t last_read_us;  // when its last answer was shown; kept for `monotonic` only
     int64_t last_reader_up_us;
-    uint8_t last_reader; // the replica that gave it; ROUTE_NODES_MAX = the primary
-    uint64_t parked_us;  // since when it waits for a server to be there; 0 = it does not
-    uint64_t stale_us;   // since when it waits for a replica that is fresh enough; 0 = it does not
+    uint64_t parked_us; // since when it waits for a server to be there; 0 = it does not
+    uint64_t stale_us;  // since when it waits for a replica that is fresh enough; 0 = it does not
 };
 
 // Takes an accepted socket.
