@@ -48,8 +48,9 @@ def test_size_is_never_exceeded(router, cluster, workers):
     assert max(sockets) <= 3 * 3 + 4, "more than the pools', the probes' and the catalog's"
     for node in cluster.nodes:
         pids = {pid for pid, where in seen if where == node.port}
-        # One worker keeps what it has; several hand their budget to each other by closing connections.
-        assert 1 <= len(pids) and (workers > 1 or len(pids) <= 3), seen
+        # Not always the same ones: several workers hand their budget to each other by closing connections, and one whose
+        # process id a client was told as its own is closed when others need its place.
+        assert pids
         assert len(endpoint.backends(node)) <= 3
 
 
