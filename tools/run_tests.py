@@ -96,8 +96,8 @@ def pytest(results, folder, part, preset, args, extra):
         return
     step(f"{part.capitalize()} tests ({preset}{', full' if args.full else ''})")
     report = os.path.join(folder, f"{part}-{preset}.xml")
-    # Files of tests side by side: they wait for one thing or another most of the time. What measures does not.
-    beside = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"] if not extra and part != "wire" else []
+    # Files of tests side by side: they wait for one thing or another most of the time. Not those that are about time.
+    beside = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"] if not extra and part == "conformance" else []
     run("/usr/bin/python3", "-m", "pytest", "-q", f"--junitxml={report}", f"--basetemp={folder}/tmp",
         f"tests/{part}", *beside, *extra,
         *(["--full"] if args.full else []),
