@@ -139,7 +139,7 @@ static uint64_t began_us(struct session *s) {
 
 bool session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us) {
     struct session *s = find_by_key(env, pid, key);
-    if (s && s->relay) session_relay_cancel(s);
+    if (s && s->relay) session_relay_cancel(s, asked_us);
     if (!s || s->relay || began_us(s) > asked_us) return s != NULL;
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED) {
         struct fault f;

@@ -217,11 +217,11 @@ void session_answer_lost(struct session *s, struct span unit); // the answer to 
 // session_relay.c
 // An authenticated client wants to replicate.
 void session_relay_open(struct session *s, const struct scram_keys *keys);
-void session_relay_try(struct session *s);    // it waits for the primary: try again
-void session_relay_gone(struct session *s);   // the client is gone
-void session_relay_freed(struct session *s);  // ... and so is its memory: session_free follows, now or later
-void session_relay_cancel(struct session *s); // it was asked to stop what it does
-void session_relay_shut(struct session *s);   // the router ends
+void session_relay_try(struct session *s);   // it waits for the primary: try again
+void session_relay_gone(struct session *s);  // the client is gone
+void session_relay_freed(struct session *s); // ... and so is its memory: session_free follows, now or later
+void session_relay_cancel(struct session *s, uint64_t asked_us); // at that time it was asked to stop what it did
+void session_relay_shut(struct session *s);                      // the router ends
 void relays_topology_changed(struct session_env *env);
 void relays_tick(struct session_env *env);
 

@@ -37,6 +37,7 @@ struct relay {
     struct credentials who; // until logged in
     struct buf parameters;  // of the start-up packet
     enum relay_work work;
+    uint64_t worked_us;  // when that began the last time, by uv_hrtime()
     bool ended;          // the server has ended the connection, and the client still has to read what it said
     bool client_is_gone; // nothing but our own handles is left
     unsigned handles;    // the server's memory, a cancel under way
@@ -144,7 +145,8 @@ static bool drain_may_end(const struct relay *r) {
     const struct session_env *env = r->session->env;
     if (!env->draining || r->session->state != SESSION_RELAY || r->ended) return false;
     if (r->work == RELAY_STREAMING) return atomic_load_explicit(&env->replication->at_work, memory_order_relaxed) == 0;
-    return r->work == RELAY_IDLE;
+    // An answer that is queued for a slow reader would be dropped; relays_tick asks again.
+    return r->work == RELAY_IDLE && client_unsent(&r->session->client) == 0;
 }
 
 void session_relay_shut(struct session *s) {
@@ -227,7 +229,10 @@ static bool pass_on(struct relay *r, struct span bytes) {
     if (stop) {
         r->n_header = 0;
         r->body = 0;
-        relay_drain(r);
+        if (end == bytes.len)
+            relay_drain(r); // now, or when the client has read it
+        else
+            session_relay_shut(s);
         return false;
     }
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) stream_pause(&r->server->stream);
@@ -268,7 +273,12 @@ static size_t on_client_input(void *owner, struct client *c, struct span bytes) 
     (void)c;
     if (!r->server) return bytes.len; // it has ended: nobody wants them
     if (stream_unsent(&r->server->stream) > SESSION_HIGH_WATER) return 0;
-    if (r->work == RELAY_IDLE) set_work(r, RELAY_WORKING);
+    // PostgreSQL signals a backend twice, and the second one would hit what is sent as soon as the first has.
+    if (r->cancelling) return 0;
+    if (r->work == RELAY_IDLE) {
+        r->worked_us = uv_hrtime() / 1000;
+        set_work(r, RELAY_WORKING);
+    }
     struct iovec iov = {(void *)(uintptr_t)bytes.ptr, bytes.len};
     // What it said last can still be read: its end is the next event.
     if (!stream_writev(&r->server->stream, &iov, 1)) shutdown(r->server->stream.fd, SHUT_RDWR);
@@ -296,17 +306,19 @@ static const struct server_owner_ops relay_owner_ops = {
 static void on_cancel_ended(struct cancel *c, bool certain) {
     struct relay *r = container_of(c, struct relay, cancel);
     (void)certain; // the connection is nobody else's anyway
-    r->cancelling = false;
-    if (r->cancel_again) session_relay_cancel(r->session);
-    r->cancel_again = false;
+    bool again = r->cancel_again;
+    r->cancelling = r->cancel_again = false;
+    if (again) session_relay_cancel(r->session, UINT64_MAX); // nothing was sent since it was asked for
+    if (!r->cancelling && r->session->state == SESSION_RELAY) client_resume_input(&r->session->client);
     handle_gone(r);
 }
 
-// One at a time; one that is asked for meanwhile follows.
-void session_relay_cancel(struct session *s) {
+// One at a time; one that is asked for meanwhile follows. Until it has ended, nothing more is sent to the server.
+void session_relay_cancel(struct session *s, uint64_t asked_us) {
     struct relay *r = s->relay;
     struct sockaddr_storage address;
     if (s->state != SESSION_RELAY || !r->server || !r->server->backend_pid) return;
+    if (r->work == RELAY_IDLE || r->worked_us > asked_us) return; // what it was meant for has ended
     if (r->cancelling) {
         r->cancel_again = true;
         return;

@@ -393,7 +393,7 @@ def test_timeouts_of_others_do_not_end_it(router, cluster):
 
 def test_cancel(endpoint, cluster):
     with replicate(endpoint) as conn:
-        for _ in range(3):
+        for _ in range(20):  # PostgreSQL signals twice: the second one must not hit the next statement
             conn.send(fe.query("select pg_sleep(60)"))
             wait_until(lambda: cluster.primary.sql("select 1 from pg_stat_activity where usename = %s and "
                                                    "wait_event = 'PgSleep'", (USER,)), 10, "the statement to run")
