@@ -272,11 +272,27 @@ void session_login_linked(struct session *s) {
     }
 }
 
+// Whether the error names a parameter of the start-up packet.
+static bool is_of_startup(const struct session *s, const struct fault *f) {
+    struct buf names = buf_make(SIZE_MAX / 2);
+    settings_put_names(s->startup, &names);
+    bool is = false;
+    for (struct cursor c = cursor_of(buf_span(&names)); !is && cursor_left(&c);) {
+        struct span name = cursor_cstr(&c);
+        const char *at = strcasestr(f->text, (const char *)name.ptr);
+        is = at && at > f->text && at[-1] == '"' && at[name.len] == '"';
+    }
+    buf_release(&names);
+    return is;
+}
+
 // What the connection has been left with may be what takes no other settings: a parameter that is nobody's any more
 // since its library has been loaded, a statement_timeout that is too short. The next connection shows whether it is the
-// client's own that are refused.
+// client's own that are refused; where the error says so, no connection is closed for a client that comes again and
+// again.
 static bool leave_refusing(struct session *s) {
-    if (!s->server->settings || s->reruns++ >= SESSION_RERUNS_MAX) return false;
+    if (!s->server->settings || is_of_startup(s, s->response.refusal)) return false;
+    if (s->reruns++ >= SESSION_RERUNS_MAX) return false;
     s->server->dirty = true;
     session_unlink(s);
     session_find_login_server(s);

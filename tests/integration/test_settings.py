@@ -517,5 +517,10 @@ def test_login_on_a_connection_that_takes_no_settings(router, cluster, left):
         with endpoint.connect(application_name="next") as conn:
             assert conn.execute("show application_name").fetchone() == ("next",)
             assert conn.execute("show statement_timeout").fetchone() == ("0",)
-    with pytest.raises(psycopg.OperationalError, match="invalid value for parameter"):
-        endpoint.connect(options="-c work_mem=much")
+    with endpoint.connect(application_name="next") as conn:
+        pid = conn.execute("select pg_backend_pid()").fetchone()
+    for _ in range(4):  # it is the client's own, and nobody else's connection is closed for it
+        with pytest.raises(psycopg.OperationalError, match="invalid value for parameter"):
+            endpoint.connect(options="-c work_mem=much")
+    with endpoint.connect(application_name="next") as conn:
+        assert conn.execute("select pg_backend_pid()").fetchone() == pid
