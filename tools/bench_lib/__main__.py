@@ -42,8 +42,8 @@ def settle(args):
         raise SystemExit(f"tools/bench: no peer {', '.join(unknown)}: there are {', '.join(peers.KINDS)}")
     chosen = args.scenarios.split(",") if args.scenarios else scenarios.QUICK if args.quick else None
     args.scenarios = scenarios.named(chosen) if chosen else scenarios.ALL
-    kinds = {"paced" if s.kind == "paced" else "load" for s in args.scenarios}
-    args.sections = [] if args.report else args.sections or [s for s in SECTIONS if not chosen or s in kinds]
+    needed = {s.section for s in args.scenarios}
+    args.sections = [] if args.report else args.sections or [s for s in SECTIONS if not chosen or s in needed]
     return args
 
 

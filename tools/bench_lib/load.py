@@ -103,7 +103,8 @@ def figures(found, begin, end):
     count = len(latencies)
     idle, all_of_it = (b - a for a, b in zip(before, after))
     return {"cpu_us": (cpu_after - cpu_before) * 1e6 / count, "rate": count / (ended - began), "count": count,
-            "machine_idle": idle / all_of_it if all_of_it else 0.0, "p50": percentile(latencies, 50), "p95": percentile(latencies, 95), "p99": percentile(latencies, 99)}
+            "p50": percentile(latencies, 50), "p95": percentile(latencies, 95), "p99": percentile(latencies, 99),
+            "machine_idle": idle / all_of_it if all_of_it else 0.0}
 
 
 def percentile(ordered, percent):

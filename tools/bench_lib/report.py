@@ -8,13 +8,24 @@ from .measure import medians
 from .peers import KINDS
 
 SECTIONS = ("load", "paced", "instructions", "syscalls", "classify", "memory", "scale")
+
+
+def in_us(v):
+    return f"{v:.1f}"
+
+
+def in_ms(v):
+    """Of microseconds."""
+    return f"{v / 1000:.2f}"
+
+
 METRICS = (
     # key, heading, how a value is written
-    ("cpu_us", "CPU of the router per transaction, in microseconds (COPY: per MB)", lambda v: f"{v:.1f}"),
+    ("cpu_us", "CPU of the router per transaction, in microseconds (COPY: per MB)", in_us),
     ("rate", "Transactions per second (COPY: MB per second)", lambda v: f"{v:,.0f}"),
-    ("p50", "Latency p50, in milliseconds", lambda v: f"{v / 1000:.2f}"),
-    ("p95", "Latency p95, in milliseconds", lambda v: f"{v / 1000:.2f}"),
-    ("p99", "Latency p99, in milliseconds", lambda v: f"{v / 1000:.2f}"),
+    ("p50", "Latency p50, in milliseconds", in_ms),
+    ("p95", "Latency p95, in milliseconds", in_ms),
+    ("p99", "Latency p99, in milliseconds", in_ms),
 )
 
 
@@ -158,5 +169,5 @@ def scale_text(results, folder):
     return section_scale.text(results, folder)
 
 
-WRITERS = {"load": load_text, "paced": paced_text, "instructions": instructions_text, "syscalls": syscalls_text, "classify": classify_text,
-           "memory": memory_text, "scale": scale_text}
+WRITERS = {"load": load_text, "paced": paced_text, "instructions": instructions_text, "syscalls": syscalls_text,
+           "classify": classify_text, "memory": memory_text, "scale": scale_text}

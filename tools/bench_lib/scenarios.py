@@ -23,6 +23,10 @@ class Scenario:
     unit: str = "transaction"
     share: float = 1.0  # paced: of what direct reaches
 
+    @property
+    def section(self):
+        return "paced" if self.kind == "paced" else "load"
+
 
 def selects():
     for mode in ("simple", "extended", "prepared"):
@@ -49,7 +53,7 @@ def paced():
                            "paced", ("-S",), clients, PACED, kind="paced", share=share)
 
 
-ALL = [*selects(), *others(), *paced()]  # those of the sections load and paced
+ALL = [*selects(), *others(), *paced()]
 QUICK = ("select-simple-64", "select-extended-64", "select-prepared-64", "tpcb-64", "connect-16")
 
 

@@ -24,8 +24,8 @@ class Target:
 
 def all_of(sections):
     """Every target; `sections` are the results by name, those that there are."""
-    return [*of_load(sections.get("load")), *of_paced(sections.get("paced")), *of_memory(sections.get("memory")), *of_classify(sections.get("classify")),
-            *of_syscalls(sections.get("syscalls")), *of_scale(sections.get("scale"))]
+    return [*of_load(sections.get("load")), *of_paced(sections.get("paced")), *of_memory(sections.get("memory")),
+            *of_classify(sections.get("classify")), *of_syscalls(sections.get("syscalls")), *of_scale(sections.get("scale"))]
 
 
 CPU = (
