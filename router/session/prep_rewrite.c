@@ -212,8 +212,7 @@ static bool is_invented(struct batch *b, const struct frame *f) {
 // is what the name was given to since.
 static struct span taken_name(struct batch *b, struct statement *taken) {
     struct prep_rewrite *r = b->r;
-    if (b->names_are_free) return prep_server_name(r->server, taken);
-    struct statement *st = prep_server_oldest(r->server);
+    struct statement *st = b->names_are_free ? taken : prep_server_oldest(r->server);
     if (st && prep_is_our_name(prep_server_name(r->server, st))) return prep_server_name(r->server, st);
     st = statements_intern(r->statements, span_str("/* pgsteer */"), span_of("\0\0", 2), r->meaning);
     statement_unref(st); // the newest of the idle ones

@@ -173,7 +173,7 @@ struct session {
     bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
     uint8_t reason;         // enum route_reason of the unit that waits for its server
-    uint8_t last_reader;    // the replica that gave it; ROUTE_NODES_MAX = the primary
+    uint8_t last_reader;    // the replica that gave the last answer; ROUTE_NODES_MAX = the primary
     uint64_t last_write_us; // when its last write was acknowledged
     uint64_t ddl_us;        // when its last DDL was; 0 = never
     uint64_t counted_us;    // when it last asked for counters of reads; 0 = never

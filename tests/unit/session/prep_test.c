@@ -324,6 +324,30 @@ static void names_are_free_behind_deallocate_all(void **state) {
     }
 }
 
+// Given twice behind one, where the server has no room for what the name was given to first: a name is taken there, and
+// not the unnamed statement.
+static void a_name_given_twice_needs_no_room(void **state) {
+    (void)state;
+    struct side s;
+    deallocate_all_then_parse(&s, "");
+    parse(&s, "b", "SELECT 3");
+    parse(&s, "c", "SELECT 5"); // closes what `a` stands for
+    parse(&s, "a", "SELECT 4");
+    sync_(&s);
+    struct prep_rewrite r = {.client = &s.client,
+                             .server = &s.server,
+                             .statements = s.statements,
+                             .due = &s.due,
+                             .out = &s.out,
+                             .names_are_free = true,
+                             .max_server = 1};
+    buf_clear(&s.out);
+    assert_true(prep_rewrite(&r, buf_span(&s.in)));
+    assert_null(strstr(sent(&s), "P(:SELECT 4)"));
+    assert_non_null(strstr(sent(&s), ":/* pgsteer */) P(pgsteer_"));
+    teardown(&s);
+}
+
 static void another_portal_is_no_deallocate_all(void **state) {
     (void)state;
     struct side s;
@@ -521,6 +545,7 @@ int main(void) {
         cmocka_unit_test(after_deallocate_all_names_are_new),
         cmocka_unit_test(deallocate_all_spares_what_comes_behind),
         cmocka_unit_test(names_are_free_behind_deallocate_all),
+        cmocka_unit_test(a_name_given_twice_needs_no_room),
         cmocka_unit_test(another_portal_is_no_deallocate_all),
         cmocka_unit_test(errors_undo_one_after_the_other),
         cmocka_unit_test(deallocate_of_a_parsed_name),
