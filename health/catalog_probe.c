@@ -11,10 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-
-#define STR_(x) #x
-#define STR(x) STR_(x)
-#define ROWS_MAX 100000
+#include "health/catalog_sql.h"
 
 static const int64_t READ_TIMEOUT_MS = 30000;
 static const int64_t RETRY_US = 5000000;
@@ -23,58 +20,6 @@ static const int64_t REFRESH_US[] = {200000, 2000000, 10000000};
 // ... but where DDL never ends, reading takes no more than a twentieth of the time.
 static const int64_t REFRESH_GAP_US = 2000000;
 enum { REFRESH_SHARE = 20 };
-
-// Rows of (kind, schema, name, min_args, max_args, volatile): f(unction), o(perator), r(elation).
-// The numbers behind :funcid and the like in a stored tree are OIDs of pg_proc. Rule type 1 is ON SELECT.
-static const char SQL[] =
-    "WITH RECURSIVE functions AS ("
-    " SELECT p.oid, n.nspname AS schema, p.proname AS name, p.prokind AS kind,"
-    "  LEAST(p.pronargs - p.pronargdefaults, CASE WHEN a.aggkind IN ('o', 'h') THEN a.aggnumdirectargs END) AS "
-    "min_args,"
-    "  CASE WHEN p.provariadic <> 0 THEN -1 ELSE p.pronargs END AS max_args,"
-    "  p.provolatile = 'v' OR EXISTS (SELECT FROM pg_catalog.pg_proc AS s WHERE s.provolatile = 'v' AND s.oid IN"
-    "   (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,"
-    "    a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)) AS volatile"
-    " FROM pg_catalog.pg_proc AS p"
-    " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-    " LEFT JOIN pg_catalog.pg_aggregate AS a ON a.aggfnoid = p.oid"
-    "), acting AS ("
-    " SELECT f.oid FROM functions AS f WHERE f.volatile AND NOT (f.schema = 'pg_catalog' AND f.name IN"
-    "   ('random', 'clock_timestamp', 'timeofday', 'gen_random_uuid', 'pg_sleep', 'pg_sleep_for', 'pg_sleep_until'))"
-    "  OR f.schema = 'pg_catalog' AND (pg_catalog.left(f.name, 12) = 'pg_stat_get_' OR f.name IN ('txid_current',"
-    "   'pg_current_xact_id', 'txid_current_if_assigned', 'pg_current_xact_id_if_assigned', 'txid_current_snapshot',"
-    "   'pg_current_snapshot', 'pg_cursor', 'pg_prepared_statement', 'pg_listening_channels', 'pg_show_all_settings',"
-    "   'pg_get_replication_slots'))"
-    "), trees AS ("
-    " SELECT r.ev_class AS relation, r.ev_action::pg_catalog.text AS tree"
-    " FROM pg_catalog.pg_rewrite AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class"
-    " WHERE c.relkind = 'v' AND r.ev_type = '1'"
-    " UNION ALL SELECT p.polrelid, p.polqual::pg_catalog.text FROM pg_catalog.pg_policy AS p WHERE p.polqual IS NOT "
-    "NULL"
-    "), calls AS ("
-    " SELECT t.relation, (pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g'))[1]"
-    "  ::pg_catalog.oid AS function FROM trees AS t"
-    "), reads AS ("
-    " SELECT r.ev_class AS reader, d.refobjid AS relation"
-    " FROM pg_catalog.pg_rewrite AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class"
-    " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid"
-    "  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class"
-    " WHERE c.relkind = 'v'"
-    " UNION ALL SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits AS i"
-    "), primary_only AS ("
-    " SELECT c.oid FROM pg_catalog.pg_class AS c"
-    " WHERE c.relkind IN ('f', 'S') OR c.relkind IN ('r', 'm') AND c.relpersistence = 'u'"
-    " UNION SELECT c.relation FROM calls AS c JOIN acting AS a ON a.oid = c.function"
-    " UNION SELECT r.reader FROM primary_only AS p JOIN reads AS r ON r.relation = p.oid"
-    ") SELECT 'f' AS kind, f.schema, f.name, f.min_args, f.max_args, f.volatile FROM functions AS f"
-    " WHERE (f.schema <> 'pg_catalog' OR f.oid >= 16384) AND f.kind <> 'p'"
-    " UNION ALL SELECT 'o', n.nspname, o.oprname, 0, 0, true"
-    " FROM pg_catalog.pg_operator AS o JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace"
-    " JOIN functions AS f ON f.oid = o.oprcode WHERE f.volatile"
-    " UNION ALL SELECT 'r', n.nspname, c.relname, 0, 0, true"
-    " FROM primary_only AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.oid"
-    " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-    " ORDER BY 1, 2, 3, 4, 5, 6 LIMIT " STR(ROWS_MAX) " + 1";
 
 enum { COLUMN_KIND, COLUMN_SCHEMA, COLUMN_NAME, COLUMN_MIN_ARGS, COLUMN_MAX_ARGS, COLUMN_VOLATILE, COLUMNS };
 
@@ -120,7 +65,7 @@ static void read_failed(struct catalog_probe *p, const char *sqlstate, const cha
 
 static void on_connected(void *owner) {
     struct catalog_probe *p = owner;
-    dbconn_query(p->conn, SQL, READ_TIMEOUT_MS);
+    dbconn_query(p->conn, catalog_sql, READ_TIMEOUT_MS);
 }
 
 static void on_failed(void *owner, const struct dbconn_failure *f) { read_failed(owner, f->sqlstate, f->text); }
@@ -148,21 +93,29 @@ static void add_row(struct catalog *out, const struct dbconn *c, size_t row) {
     const char *kind = dbconn_value(c, row, COLUMN_KIND), *schema = dbconn_value(c, row, COLUMN_SCHEMA);
     const char *name = dbconn_value(c, row, COLUMN_NAME), *is_volatile = dbconn_value(c, row, COLUMN_VOLATILE);
     if (!kind || !schema || !name || !is_volatile) return;
-    if (kind[0] == 'o')
-        catalog_add_volatile_operator(out, schema, name);
-    else if (kind[0] == 'r')
-        catalog_add_primary_relation(out, schema, name);
-    else
-        catalog_add_function(out, schema, name, to_int(dbconn_value(c, row, COLUMN_MIN_ARGS)),
-                             to_int(dbconn_value(c, row, COLUMN_MAX_ARGS)),
+    int min_args = to_int(dbconn_value(c, row, COLUMN_MIN_ARGS)),
+        max_args = to_int(dbconn_value(c, row, COLUMN_MAX_ARGS));
+    enum catalog_leaves leaves = min_args ? CATALOG_LEAVES_UNSEEN : CATALOG_LEAVES_STATE;
+    switch (kind[0]) {
+    case 'f':
+        catalog_add_function(out, schema, name, min_args, max_args,
                              is_volatile[0] == 'f' ? CATALOG_HARMLESS : CATALOG_VOLATILE);
+        break;
+    case 'o': catalog_add_volatile_operator(out, schema, name); break;
+    case 'r': catalog_add_primary_relation(out, schema, name); break;
+    case 'F': catalog_add_leaving_function(out, schema, name, leaves); break;
+    case 'R': catalog_add_leaving_relation(out, schema, name, leaves); break;
+    case 'D': catalog_add_leaving_ddl(out, leaves); break;
+    case 'P': catalog_add_parameter(out, name); break;
+    default: break;
+    }
 }
 
 static void on_result(void *owner) {
     struct catalog_probe *p = owner;
     struct watched *w = p->current;
-    if (dbconn_rows(p->conn) > ROWS_MAX) {
-        read_failed(p, "", "it has more than " STR(ROWS_MAX) " functions and relations to know of");
+    if (dbconn_rows(p->conn) > (size_t)atol(CATALOG_ROWS_MAX)) {
+        read_failed(p, "", "it has more than " CATALOG_ROWS_MAX " functions and relations to know of");
         return;
     }
     XXH128_hash_t hash = hash_rows(p->conn);

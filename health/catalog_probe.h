@@ -16,7 +16,10 @@
 //   ones that tell of a server's or a session's state (pg_stat_..., pg_cursors): a view over pg_stat_user_tables is as
 //   much about one server as that one. inet_server_port() and the like are not: a view over them is read like any
 //   other.
-// Not seen: casts and domain checks with VOLATILE functions, and functions that are declared STABLE and are not.
+// - what may change the session it runs in: functions, whose sources are looked at, relations with triggers, defaults,
+//   policies and rules that call such functions, and the names of the applications' parameters that they set.
+// Not seen: casts, operators and domain checks with such functions, and functions that are declared STABLE and are not,
+// unless they change the session.
 //
 // One database at a time, on a connection that lasts for one read; the monitor needs CONNECT there and nothing else.
 // A catalog is handed on only when its rows differ from the last one's; else the last one is told when it was found to

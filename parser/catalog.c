@@ -2,12 +2,13 @@
 //
 // parser/catalog.c: one database's user-defined functions, operators and relations.
 //
-// Three tables with one key, the name without its schema, since that is what a statement always has. The rows of a name
+// Tables with one key, the name without its schema, since that is what a statement always has. The rows of a name
 // are few (overloads, the same name in several schemas) and stand in a list.
 #include "parser/catalog.h"
 
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #define uthash_fatal(text) bug(text)
@@ -18,6 +19,7 @@ struct row {
     char *schema;
     int min_args, max_args;
     enum catalog_volatility volatility;
+    enum catalog_leaves leaves;
 };
 
 struct entry {
@@ -30,6 +32,9 @@ struct catalog {
     struct snap snap; // first
     char *database;
     struct entry *functions, *operators, *relations;
+    struct entry *leaving_functions, *leaving_relations;
+    enum catalog_leaves ddl_leaves, most_leaves;
+    struct buf parameters;
     atomic_ullong read_us;
 };
 
@@ -83,6 +88,9 @@ static void catalog_free(struct snap *s) {
     table_free(&c->functions);
     table_free(&c->operators);
     table_free(&c->relations);
+    table_free(&c->leaving_functions);
+    table_free(&c->leaving_relations);
+    buf_release(&c->parameters);
     mem_free(c->database);
     mem_free(c);
 }
@@ -91,6 +99,7 @@ struct catalog *catalog_new(const char *database) {
     struct catalog *c = mem_new(struct catalog);
     snap_init(&c->snap, catalog_free);
     c->database = mem_strdup(database);
+    c->parameters = buf_make(SIZE_MAX / 2);
     return c;
 }
 
@@ -116,6 +125,48 @@ void catalog_add_volatile_operator(struct catalog *c, const char *schema, const 
 
 void catalog_add_primary_relation(struct catalog *c, const char *schema, const char *name) {
     table_add(&c->relations, schema, name, (struct row){0});
+}
+
+static void note_leaves(struct catalog *c, enum catalog_leaves leaves) {
+    c->most_leaves = MAX_OF(c->most_leaves, leaves);
+}
+
+void catalog_add_leaving_function(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves) {
+    table_add(&c->leaving_functions, schema, name, (struct row){.leaves = leaves});
+    note_leaves(c, leaves);
+}
+
+void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves) {
+    table_add(&c->leaving_relations, schema, name, (struct row){.leaves = leaves});
+    note_leaves(c, leaves);
+}
+
+void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves) {
+    c->ddl_leaves = MAX_OF(c->ddl_leaves, leaves);
+    note_leaves(c, leaves);
+}
+
+void catalog_add_parameter(struct catalog *c, const char *name) { buf_put(&c->parameters, name, strlen(name) + 1); }
+
+static enum catalog_leaves table_leaves(struct entry *table, struct span schema, struct span name) {
+    enum catalog_leaves leaves = CATALOG_LEAVES_NOTHING;
+    for (const struct row *r = table_find(table, name); r; r = r->next)
+        if (row_is_of(r, schema)) leaves = MAX_OF(leaves, r->leaves);
+    return leaves;
+}
+
+enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span schema, struct span name) {
+    return table_leaves(c->leaving_functions, schema, name);
+}
+
+enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name) {
+    return table_leaves(c->leaving_relations, schema, name);
+}
+
+enum catalog_leaves catalog_ddl_leaves(const struct catalog *c) { return c->ddl_leaves; }
+enum catalog_leaves catalog_most_leaves(const struct catalog *c) { return c->most_leaves; }
+struct span catalog_parameters(const struct catalog *c) {
+    return buf_span(&c->parameters);
 }
 
 enum catalog_volatility catalog_function(const struct catalog *c, struct span schema, struct span name, int n_args) {

@@ -14,6 +14,13 @@
 
 enum catalog_volatility { CATALOG_UNKNOWN, CATALOG_HARMLESS, CATALOG_VOLATILE };
 
+// What a call, or a change of a relation, may leave in the session where it runs.
+enum catalog_leaves {
+    CATALOG_LEAVES_NOTHING,
+    CATALOG_LEAVES_STATE,  // settings, temporary objects, locks: what the server can be asked for
+    CATALOG_LEAVES_UNSEEN, // what it cannot be asked for
+};
+
 struct catalog;
 
 // A builder: one thread adds rows, then the catalog is published and never altered.
@@ -25,6 +32,14 @@ void catalog_add_function(struct catalog *c, const char *schema, const char *nam
 // An operator (by its symbol) whose function is VOLATILE.
 void catalog_add_volatile_operator(struct catalog *c, const char *schema, const char *name);
 void catalog_add_primary_relation(struct catalog *c, const char *schema, const char *name);
+
+// By name alone, whatever the arguments: a function or procedure that may change its session, or calls one that may; a
+// relation whose change, or reading, runs one (triggers, defaults, policies, rules); event triggers.
+void catalog_add_leaving_function(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
+void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
+void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves);
+// An application's parameter (its name has a dot, in lower case) that one of those functions may set.
+void catalog_add_parameter(struct catalog *c, const char *name);
 
 // The catalog was read, and found to be this one: by a query that began then, by uv_hrtime(). The one thing of a
 // published catalog that changes.
@@ -40,5 +55,12 @@ const char *catalog_database(const struct catalog *c);
 enum catalog_volatility catalog_function(const struct catalog *c, struct span schema, struct span name, int n_args);
 bool catalog_operator_is_volatile(const struct catalog *c, struct span schema, struct span name);
 bool catalog_relation_is_primary(const struct catalog *c, struct span schema, struct span name);
+
+// `schema` empty: the worst of all schemas.
+enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span schema, struct span name);
+enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name);
+enum catalog_leaves catalog_ddl_leaves(const struct catalog *c);
+enum catalog_leaves catalog_most_leaves(const struct catalog *c); // of all that is in it
+struct span catalog_parameters(const struct catalog *c);          // a NUL behind each
 
 #endif

@@ -681,6 +681,78 @@ def test_catalog(cluster, catalog_database):
         assert not watch.answer("relation", db, "s", "v_over")
 
 
+# body: what it may leave in its session
+SOURCES = {
+    "null;": "nothing",
+    "update s.plain set i = 1; update only s.plain as p set i = 2 where p.i = 3;": "nothing",
+    "insert into s.plain values (1) on conflict do nothing; if found then update s.plain set i = 1; end if;": "nothing",
+    "execute format('update %I set i = 1', 'plain');": "nothing",
+    "execute format('insert into %I values (1)', t);": "nothing",
+    "declare q text := 'select 1'; begin execute q; end;": "nothing",
+    "-- set role nobody\n null; /* set role nobody; * **/ null;": "nothing",
+    "set local work_mem = '8MB'; perform set_config('a.b', t, true);": "nothing",
+    "perform set_config('a.b', coalesce(t, '')::text, is_local => true);": "nothing",
+    "perform pg_advisory_xact_lock(1), current_setting('app.sets_it', true);": "nothing",
+    "raise notice 'the result set of % is empty', t;": "nothing",
+    "set work_mem = '8MB';": "state",
+    "if t = '' then set work_mem = '8MB'; end if;": "state",
+    "-- a word before it\n SET ROLE nobody;": "state",
+    "/* one */ null; /* two */ reset role;": "state",
+    "execute 'set search_path to ' || quote_ident(t);": "state",
+    "execute format('SET ROLE %I', t);": "state",
+    "execute $q$ set role nobody $q$;": "state",
+    "perform set_config('a.b', t, false);": "state",
+    "perform set_config('a.b', t, true), set_config('a.c', t, false);": "state",
+    "create temp table x on commit drop as select 1;": "state",
+    "execute 'select 1 into temporary x';": "state",
+    "perform pg_advisory_lock(1);": "state",
+    "perform pg_try_advisory_lock_shared(1);": "state",
+    "listen x;": "state",
+    "execute 'prepare p as select 1';": "state",
+    "perform s.sets_it();": "state",
+    "perform sets_it();": "state",
+    "insert into s.fires values (1);": "state",
+    "execute t;": "unseen",
+    "execute format(t, 1);": "unseen",
+    "execute $1;": "unseen",
+    "perform set_config(t, 'x', false);": "unseen",
+    "perform setseed(0.5);": "unseen",
+    "load 'auto_explain';": "unseen",
+    "perform s.runs_it('x');": "unseen",
+}
+
+
+def test_catalog_of_sources(cluster, catalog_database):
+    """Which functions may change their session is read from what they say."""
+    db = catalog_database
+    cluster.primary.sql("create function s.sets_it() returns int language sql as "
+                        "$$ select set_config('a.b', '', false); select 1 $$", dbname=db)
+    cluster.primary.sql("create function s.runs_it(q text) returns void language plpgsql as "
+                        "$$ begin execute q; end $$", dbname=db)
+    cluster.primary.sql("create table s.fires (i int default s.sets_it()); create view s.over as select * from s.fires",
+                        dbname=db)
+    cluster.primary.sql("create function s.atomic() returns int language sql return s.sets_it()", dbname=db)
+    cluster.primary.sql("create extension pg_trgm schema s; create extension pgcrypto schema s; "
+                        "create function s.own_c(text) returns int language c as '$libdir/pgcrypto', 'pg_digest'", dbname=db)
+    for n, body in enumerate(SOURCES):
+        cluster.primary.sql(f"create function s.body{n}(t text default '') returns void language plpgsql as "
+                            f"$f$ begin {body} end $f$", dbname=db)
+    with Watch(cluster.nodes, user="app", monitor_database="app") as watch:
+        watch.ready()
+        watch.say("watch", db)
+        wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
+        found = {body: watch.answer("leaves", db, "function", "s", f"body{n}") for n, body in enumerate(SOURCES)}
+        assert found == SOURCES
+        for relation, leaves in [("fires", "state"), ("over", "state"), ("plain", "nothing")]:
+            assert watch.answer("leaves", db, "relation", "s", relation) == leaves
+        assert watch.answer("leaves", db, "function", "s", "atomic") == "state"
+        assert watch.answer("leaves", db, "function", "s", "acts") == "nothing"
+        for function, leaves in [("set_limit", "state"), ("similarity", "nothing"), ("gen_salt", "nothing"),
+                                 ("own_c", "unseen")]:
+            assert watch.answer("leaves", db, "function", "s", function) == leaves, function
+        assert watch.answer("function", db, "s", "atomic", "0") == "volatile"
+
+
 def test_catalog_after_ddl(cluster, catalog_database):
     with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="1h") as watch:
         watch.ready()

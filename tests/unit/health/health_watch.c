@@ -150,6 +150,16 @@ static void do_operator(struct watch *w, char **words) {
     print(json_pack("{s:s, s:b}", "event", "answer", "answer", yes));
 }
 
+static void do_leaves(struct watch *w, char **words) {
+    static const char *const names[] = {"nothing", "state", "unseen"};
+    struct catalog *c = find_catalog(w, words[1]);
+    struct span schema = schema_of(words[3]), name = span_str(words[4]);
+    enum catalog_leaves l = CATALOG_LEAVES_NOTHING;
+    if (c && strcmp(words[2], "function") == 0) l = catalog_function_leaves(c, schema, name);
+    if (c && strcmp(words[2], "relation") == 0) l = catalog_relation_leaves(c, schema, name);
+    print(json_pack("{s:s, s:s}", "event", "answer", "answer", c ? names[l] : "no catalog"));
+}
+
 static void do_relation(struct watch *w, char **words) {
     struct catalog *c = find_catalog(w, words[1]);
     bool yes = c && catalog_relation_is_primary(c, schema_of(words[2]), span_str(words[3]));
@@ -185,7 +195,7 @@ static const struct {
 } commands[] = {{"live", 1, do_live},         {"want", 2, do_want},         {"report", 3, do_report},
                 {"watch", 2, do_watch},       {"refresh", 2, do_refresh},   {"function", 5, do_function},
                 {"operator", 4, do_operator}, {"relation", 4, do_relation}, {"reload", 1, do_reload},
-                {"quit", 1, do_quit}};
+                {"leaves", 5, do_leaves},     {"quit", 1, do_quit}};
 
 static void run_line(struct watch *w, char *line) {
     char *words[WORDS_MAX], *save = NULL;

@@ -57,6 +57,30 @@ static void others(void **state) {
     catalog_unref(c);
 }
 
+static void leaving(void **state) {
+    (void)state;
+    struct catalog *c = catalog_new("app");
+    assert_int_equal(catalog_most_leaves(c), CATALOG_LEAVES_NOTHING);
+    assert_int_equal(catalog_parameters(c).len, 0);
+    catalog_add_leaving_function(c, "public", "f", CATALOG_LEAVES_STATE);
+    catalog_add_leaving_function(c, "other", "f", CATALOG_LEAVES_UNSEEN);
+    catalog_add_leaving_relation(c, "public", "t", CATALOG_LEAVES_STATE);
+    catalog_add_parameter(c, "my.tenant");
+    catalog_add_parameter(c, "my.x");
+    assert_int_equal(catalog_function_leaves(c, span_str("public"), span_str("f")), CATALOG_LEAVES_STATE);
+    assert_int_equal(catalog_function_leaves(c, span_str(""), span_str("f")), CATALOG_LEAVES_UNSEEN);
+    assert_int_equal(catalog_function_leaves(c, span_str("x"), span_str("f")), CATALOG_LEAVES_NOTHING);
+    assert_int_equal(catalog_function_leaves(c, span_str(""), span_str("t")), CATALOG_LEAVES_NOTHING);
+    assert_int_equal(catalog_relation_leaves(c, span_str(""), span_str("t")), CATALOG_LEAVES_STATE);
+    assert_int_equal(catalog_relation_leaves(c, span_str(""), span_str("f")), CATALOG_LEAVES_NOTHING);
+    assert_int_equal(catalog_most_leaves(c), CATALOG_LEAVES_UNSEEN);
+    assert_int_equal(catalog_ddl_leaves(c), CATALOG_LEAVES_NOTHING);
+    catalog_add_leaving_ddl(c, CATALOG_LEAVES_STATE);
+    assert_int_equal(catalog_ddl_leaves(c), CATALOG_LEAVES_STATE);
+    assert_true(span_eq(catalog_parameters(c), span_of("my.tenant\0my.x", 15)));
+    catalog_unref(c);
+}
+
 static void many(void **state) {
     (void)state;
     struct catalog *c = catalog_new("app");
@@ -76,6 +100,7 @@ static void many(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(functions), cmocka_unit_test(others), cmocka_unit_test(many)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(functions), cmocka_unit_test(others), cmocka_unit_test(leaving),
+                                       cmocka_unit_test(many)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
