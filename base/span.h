@@ -2,12 +2,13 @@
 //
 // base/span.h: borrowed bytes.
 //
-// A span points into somebody else's buffer and is good for the current call only; nobody stores one. To keep the bytes,
-// copy them.
+// A span points into somebody else's buffer and is good for the current call only; nobody stores one. To keep the
+// bytes, copy them.
 #ifndef PGSTEER_BASE_SPAN_H
 #define PGSTEER_BASE_SPAN_H
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/base.h"
 
@@ -30,6 +31,13 @@ static inline struct span span_from(struct span s, size_t at) {
 }
 // The first `n` bytes; all of them when there are fewer.
 static inline struct span span_first(struct span s, size_t n) { return span_of(s.ptr, n < s.len ? n : s.len); }
+// Whether `word`, which begins with a small letter or with _, stands somewhere in it, in letters of either case.
+static inline bool span_has_word(struct span s, const char *word) {
+    size_t n = strlen(word);
+    for (size_t i = 0; i + n <= s.len; i++)
+        if ((s.ptr[i] | 0x20) == (word[0] | 0x20) && strncasecmp((const char *)s.ptr + i, word, n) == 0) return true;
+    return false;
+}
 
 // Big-endian numbers, as the protocol has them. The caller has checked that the bytes are there.
 static inline uint16_t span_u16(const uint8_t *p) { return (uint16_t)((p[0] << 8) | p[1]); }

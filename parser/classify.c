@@ -111,6 +111,9 @@ struct judge {
     const struct catalog *catalog;
     struct verdict verdict;
     enum scope scope;
+    bool unknown;              // it calls what nobody knows
+    enum catalog_leaves calls; // what the functions that it calls may leave in the session
+    enum catalog_leaves fires; // what its relations may, when it changes them
 };
 
 static struct verdict verdict_of(enum verdict_kind kind, enum verdict_reason reason, uint32_t facts) {
@@ -146,11 +149,16 @@ static void found(struct judge *j, enum verdict_kind kind, enum verdict_reason r
     }
 }
 
-static void found_users_own(struct judge *j, enum catalog_volatility volatility) {
-    if (volatility == CATALOG_VOLATILE)
+// What `e` calls, or may.
+static void found_users_own(struct judge *j, const struct tree_event *e, enum catalog_volatility volatility) {
+    if (volatility == CATALOG_HARMLESS) return;
+    if (volatility == CATALOG_VOLATILE) {
         found(j, VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION, 0, false);
-    else if (volatility == CATALOG_UNKNOWN)
+    } else {
         found(j, VERDICT_UNKNOWN, VERDICT_REASON_UNKNOWN_FUNCTION, 0, false);
+        j->unknown = true;
+    }
+    if (j->catalog) j->calls = MAX_OF(j->calls, catalog_function_leaves(j->catalog, e->schema, e->name));
 }
 
 static void found_builtin(struct judge *j, struct builtin b) {
@@ -197,21 +205,21 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
     enum catalog_volatility users = users_function(j, e);
     // A built-in name may be a user's too: which of them is meant depends on types that are not known here.
     if (b.class != BUILTIN_UNKNOWN && users == CATALOG_UNKNOWN) return;
-    found_users_own(j, users);
+    found_users_own(j, e, users);
 }
 
 // Most often it is a column, so that no function of the name means nothing.
 static void saw_field(struct judge *j, const struct tree_event *e) {
     found_builtin(j, builtin_function(e->schema, e->name));
-    if (users_function(j, e) == CATALOG_VOLATILE) found_users_own(j, CATALOG_VOLATILE);
+    if (users_function(j, e) == CATALOG_VOLATILE) found_users_own(j, e, CATALOG_VOLATILE);
 }
 
 static void saw_operator(struct judge *j, const struct tree_event *e) {
     if (span_is(e->schema, "pg_catalog") || builtin_schema_is_temp(e->schema)) return;
     if (j->catalog) {
-        if (catalog_operator_is_volatile(j->catalog, e->schema, e->name)) found_users_own(j, CATALOG_VOLATILE);
+        if (catalog_operator_is_volatile(j->catalog, e->schema, e->name)) found_users_own(j, e, CATALOG_VOLATILE);
     } else if (e->schema.len > 0 || !builtin_operator(e->name)) {
-        found_users_own(j, CATALOG_UNKNOWN);
+        found_users_own(j, e, CATALOG_UNKNOWN);
     }
 }
 
@@ -220,7 +228,7 @@ static void saw_sample(struct judge *j, const struct tree_event *e) {
     // The method is a function with one argument, of type internal.
     struct tree_event method = *e;
     method.n_args = 1;
-    found_users_own(j, users_function(j, &method));
+    found_users_own(j, e, users_function(j, &method));
 }
 
 static void saw_relation(struct judge *j, const struct tree_event *e) {
@@ -231,6 +239,7 @@ static void saw_relation(struct judge *j, const struct tree_event *e) {
         (j->catalog && catalog_relation_is_primary(j->catalog, e->schema, e->name)))
         found(j, VERDICT_WRITE, VERDICT_REASON_PRIMARY_RELATION, facts, true);
     if (builtin_relation_is_counters(e->name)) j->verdict.counted = true;
+    if (j->catalog) j->fires = MAX_OF(j->fires, catalog_relation_leaves(j->catalog, e->schema, e->name));
 }
 
 static void saw_change(struct judge *j, const struct tree_event *e) {
@@ -272,6 +281,20 @@ static struct rule statement_rule(const struct tree_statement *s) {
     return rule;
 }
 
+// What it may leave in the session that its text does not say.
+static void leave(struct judge *j, bool executes) {
+    struct verdict *v = &j->verdict;
+    enum catalog_leaves leaves = j->calls;
+    if (v->kind >= VERDICT_WRITE) leaves = MAX_OF(leaves, j->fires);
+    if (j->catalog && (v->facts & FACT_DDL)) leaves = MAX_OF(leaves, catalog_ddl_leaves(j->catalog));
+    // What it executes was looked at when it was prepared, and what could not be asked for said so then.
+    bool executes_any = j->catalog && (v->facts & FACT_EXECUTE) && catalog_most_leaves(j->catalog);
+    if (executes_any) leaves = MAX_OF(leaves, CATALOG_LEAVES_STATE);
+    v->leaves = leaves != CATALOG_LEAVES_NOTHING || j->unknown;
+    v->certain |= leaves != CATALOG_LEAVES_NOTHING;
+    if (leaves == CATALOG_LEAVES_UNSEEN && executes && j->scope != SCOPE_TEMP) v->facts |= FACT_LEAVES_STATE;
+}
+
 static struct verdict statement_verdict(const struct tree *t, size_t at, const struct catalog *catalog) {
     struct tree_statement s = tree_statement(t, at);
     struct rule rule = statement_rule(&s);
@@ -287,6 +310,7 @@ static struct verdict statement_verdict(const struct tree *t, size_t at, const s
     if (s.names_temp) j.verdict.facts |= FACT_TEMP;
     if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP);
     if (!s.executes) j.verdict.facts &= FACT_TEMP;
+    leave(&j, s.executes);
     if (j.verdict.reason == VERDICT_REASON_DDL && (j.verdict.facts & FACT_TEMP)) j.verdict.reason = VERDICT_REASON_TEMP;
     return j.verdict;
 }

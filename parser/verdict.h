@@ -124,6 +124,7 @@ struct verdict {
     bool terminates; // calls pg_terminate_backend
     bool vacates;    // wants a database to which nobody else is connected: DROP DATABASE and its like
     bool timed;      // it tells when its transaction began, or calls what may
+    bool leaves;     // what it calls or fires may leave state behind that the server can be asked for
     bool counted;    // asks how often tables, indexes or functions have been used, which each server counts by itself
 };
 
@@ -136,6 +137,7 @@ static inline struct verdict verdict_join(struct verdict a, struct verdict b) {
     v.terminates = a.terminates || b.terminates;
     v.vacates = a.vacates || b.vacates;
     v.timed = a.timed || b.timed;
+    v.leaves = a.leaves || b.leaves;
     v.counted = a.counted || b.counted;
     v.control = CONTROL_NONE;
     v.modes = (struct tx_modes){0};

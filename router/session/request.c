@@ -24,13 +24,6 @@ static void join(struct request *r, struct verdict v) {
     }
 }
 
-static bool has_word(struct span sql, const char *word) {
-    size_t n = strlen(word);
-    for (size_t i = 0; i + n <= sql.len; i++)
-        if ((sql.ptr[i] | 0x20) == word[0] && strncasecmp((const char *)sql.ptr + i, word, n) == 0) return true;
-    return false;
-}
-
 // A text that was not parsed for its length or depth, but by the look of it is one plain statement on data: bulk
 // inserts are. A semicolon or a suspicious word anywhere, be it in a literal, and it is not plain.
 static bool looks_plain(struct span sql) {
@@ -44,7 +37,7 @@ static bool looks_plain(struct span sql) {
         size_t n = strlen(firsts[i]);
         plain |= sql.len - start > n && strncasecmp((const char *)sql.ptr + start, firsts[i], n) == 0;
     }
-    for (size_t i = 0; plain && i < countof(suspects); i++) plain = !has_word(sql, suspects[i]);
+    for (size_t i = 0; plain && i < countof(suspects); i++) plain = !span_has_word(sql, suspects[i]);
     return plain && !memchr(sql.ptr, ';', sql.len);
 }
 
@@ -53,7 +46,8 @@ static void note_text(struct request *r, struct verdict v, struct span sql) {
     bool long_ = v.reason == VERDICT_REASON_TOO_LONG || v.reason == VERDICT_REASON_TOO_DEEP;
     if (v.reason == VERDICT_REASON_SYNTAX || v.reason == VERDICT_REASON_NONSTANDARD_STRINGS) r->unreadable = true;
     if (long_ && !looks_plain(sql)) r->unreadable = true;
-    if ((v.facts & (FACT_EXECUTE | FACT_DEALLOCATE | FACT_PREPARE)) && has_word(sql, "pgsteer_")) r->names_ours = true;
+    if ((v.facts & (FACT_EXECUTE | FACT_DEALLOCATE | FACT_PREPARE)) && span_has_word(sql, "pgsteer_"))
+        r->names_ours = true;
 }
 
 static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload) {

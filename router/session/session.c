@@ -82,6 +82,7 @@ void session_gone(void *owner, struct client *c) {
     settings_unref(s->startup);
     s->settings = s->startup = NULL;
     session_forget_touched(s);
+    session_forget_code(s);
     session_forget_vacating(s);
     response_fini(&s->response);
     buf_release(&s->journal);

@@ -172,12 +172,13 @@ struct session {
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
     bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
-    uint8_t reason;         // enum route_reason of the unit that waits for its server
-    uint8_t last_reader;    // the replica that gave the last answer; ROUTE_NODES_MAX = the primary
-    uint64_t last_write_us; // when its last write was acknowledged
-    uint64_t ddl_us;        // when its last DDL was; 0 = never
-    uint64_t counted_us;    // when it last asked for counters of reads; 0 = never
-    uint64_t last_read_us;  // when its last answer was shown; kept for `monotonic` only
+    uint8_t reason;            // enum route_reason of the unit that waits for its server
+    uint8_t last_reader;       // the replica that gave the last answer; ROUTE_NODES_MAX = the primary
+    uint64_t last_write_us;    // when its last write was acknowledged
+    uint64_t ddl_us;           // when its last DDL was; 0 = never
+    struct session_code *code; // functions and triggers it has just made (session_code.c); NULL = none
+    uint64_t counted_us;       // when it last asked for counters of reads; 0 = never
+    uint64_t last_read_us;     // when its last answer was shown; kept for `monotonic` only
     int64_t last_reader_up_us;
     uint64_t parked_us; // since when it waits for a server to be there; 0 = it does not
     uint64_t stale_us;  // since when it waits for a replica that is fresh enough; 0 = it does not

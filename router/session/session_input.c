@@ -14,8 +14,6 @@
 
 // Facts whose effect on the session is known only when the server has answered.
 enum { FACTS_SETTLING = FACT_DISCARD_ALL | FACT_DEALLOCATE_ALL };
-// Those of texts that change settings.
-enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
 
 // Bytes to the server.
 
@@ -349,6 +347,7 @@ static bool calls_large_object(struct span unit) {
 static bool may_leave_unseen(const struct session *s, struct span unit) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_FUNCTION) return !calls_large_object(unit);
+    if (r->verdict.leaves && (s->on_replica || !s->database->catalog)) return true; // nobody knows what it calls
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
@@ -356,6 +355,15 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
 static bool makes_temporary(const struct session *s) {
     struct span path;
     return settings_get(s->settings, span_str("search_path"), &path) && memmem(path.ptr, path.len, "pg_temp", 7);
+}
+
+// Whether the unit runs code that may have set anything, or left what pins: DO, CALL, functions and triggers.
+static bool may_set_anything(struct session *s, struct span unit) {
+    const struct request *r = &s->request;
+    if (r->verdict.facts & FACT_CALL) return true;
+    if (s->on_replica) return false;
+    if (r->kind == REQUEST_FUNCTION) return !calls_large_object(unit);
+    return r->verdict.leaves || (may_write(s) && session_has_new_code(s));
 }
 
 // What the session must know of the unit from now on.
@@ -368,7 +376,8 @@ static void note_facts(struct session *s, struct span unit) {
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
-    if ((facts & FACTS_TOUCHING) && !session_touch(s, unit)) caused |= PIN_BIT(SET);
+    bool anything = may_set_anything(s, unit);
+    if ((anything || (facts & FACTS_TOUCHING)) && !session_touch(s, unit, anything)) caused |= PIN_BIT(SET);
     if (s->on_replica && caused) { // nothing but an error comes of it there, most likely
         s->server->dirty = true;
         caused = 0;
@@ -388,6 +397,7 @@ static void note_facts(struct session *s, struct span unit) {
     // What is temporary, or was not understood, may change the meaning of texts for this client alone.
     if ((caused & PIN_BIT(TEMP)) || r->unreadable) s->context = settings_new_context(s->env->settings);
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
+    if (facts & FACT_DDL) session_note_code(s, unit);
     if (facts & FACT_DEFAULTS) s->defaults = true;
 }
 
@@ -450,6 +460,8 @@ static void send_unit(struct session *s, struct span unit) {
     if (first) response_start(&s->response, s->on_replica && session_tx_may_move(s));
     note_facts(s, unit);
     put_unit(s, unit, begun, out, &raw);
+    // What comes behind it may mean something else.
+    if (r->verdict.leaves && !s->on_replica) s->context = settings_new_context(s->env->settings);
     s->tail = (uint32_t)r->tail;
     s->tail_discard = false;
     stats_routed(s->env->stats, s->on_replica, s->reason);
@@ -588,16 +600,10 @@ static enum place place(struct session *s, struct span unit) {
     return s->server ? PLACE_HERE : PLACE_FIND;
 }
 
-static bool has_word(struct span text, struct span word) {
-    for (size_t i = 0; i + word.len <= text.len; i++)
-        if (strncasecmp((const char *)text.ptr + i, (const char *)word.ptr, word.len) == 0) return true;
-    return false;
-}
-
 // What PostgreSQL takes only where nobody has used PL/pgSQL yet, as the client has not.
 static bool sets_nobodys(struct session *s, struct span unit) {
     bool sets = (s->request.verdict.facts & (FACT_SET | FACT_SET_LOCAL)) && !(s->request.verdict.facts & FACT_CALL);
-    return sets && has_word(unit, span_str("plpgsql.")) && session_touches_nobodys(s, unit);
+    return sets && span_has_word(unit, "plpgsql.") && session_touches_nobodys(s, unit);
 }
 
 // The client does not find temporary tables that others have had, though PostgreSQL would tell it of them; nor a
@@ -605,7 +611,7 @@ static bool sets_nobodys(struct session *s, struct span unit) {
 static bool leave_used(struct session *s, struct span unit) {
     const struct server *sv = s->server;
     if (!s->claimed || (!sv->temp_used && !sv->shared) || s->held == sv) return false;
-    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && has_word(unit, span_str("temp_buffers"));
+    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && span_has_word(unit, "temp_buffers");
     bool temp = sv->temp_used && (sets || !session_takes_temp_buffers(s));
     if (!temp && !(sv->shared && sets_nobodys(s, unit))) return false;
     s->server->dirty = true;

@@ -143,6 +143,15 @@ void session_tx_leave(struct session *s, bool again);
 void session_tx_unplace(struct session *s, unsigned reason);
 void session_tx_refusal(const struct session *s, struct fault *f);
 
+// session_code.c
+// The unit is DDL: if it makes code, what that may set is remembered until the catalog tells it.
+void session_note_code(struct session *s, struct span unit);
+// There is such code.
+bool session_has_new_code(struct session *s);
+// Adds the names of the parameters that it may set, a NUL behind each.
+void session_put_code_names(const struct session *s, struct buf *names);
+void session_forget_code(struct session *s);
+
 // session_settings.c
 // The defaults of transactions by the values of default_transaction_isolation and ..._read_only; an empty one says
 // nothing.
@@ -154,8 +163,11 @@ bool session_each_text(struct session *s, struct span unit, void (*visit)(void *
 bool session_touch_is_known(struct session *s, struct span unit);
 // Whether the unit sets what PL/pgSQL would take away when it is loaded.
 bool session_touches_nobodys(struct session *s, struct span unit);
-// Notes what the unit, whose facts say that it sets something, may change. False when that cannot be told: pin.
-bool session_touch(struct session *s, struct span unit);
+// The facts of texts that change settings.
+enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
+// Notes what the unit may change, whose facts say that it sets something or that runs code which may set `anything`.
+// False when that cannot be told: pin.
+bool session_touch(struct session *s, struct span unit, bool anything);
 // The exchange `due` has been answered.
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
 // Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.

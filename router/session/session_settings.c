@@ -109,8 +109,7 @@ static struct touched *touched_of(struct session *s) {
 
 void session_touch_states(struct session *s, uint32_t pins) { touched_of(s)->states |= pins; }
 
-static void add_touched(struct session *s, const struct setting_names *n) {
-    bool anything = (s->request.verdict.facts & FACT_CALL) != 0;
+static void add_touched(struct session *s, const struct setting_names *n, bool anything) {
     if (!buf_len(&n->names) && !anything) return;
     touched_of(s)->anything |= anything;
     if (anything) s->touched->states |= PINS_ASKED;
@@ -185,24 +184,33 @@ bool session_touches_nobodys(struct session *s, struct span unit) {
     return nobodys;
 }
 
-bool session_touch(struct session *s, struct span unit) {
+// What code that is not in the text may set: whatever is set, and what the server does not list.
+static void collect_unlisted(struct session *s, struct span unit, struct setting_names *n) {
+    static const char identity[] = "role\0session_authorization";
+    buf_put(&n->names, identity, sizeof identity);
+    if (s->database->catalog) buf_put_span(&n->names, catalog_parameters(s->database->catalog));
+    session_put_code_names(s, &n->names);
+    if (s->request.verdict.facts & FACT_CALL) (void)session_each_text(s, unit, on_body, n);
+}
+
+bool session_touch(struct session *s, struct span unit, bool anything) {
     const struct request *r = &s->request;
     struct setting_names n;
     setting_names_init(&n);
-    collect(s, unit, &n);
-    if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL)) {
+    if (r->verdict.facts & FACTS_TOUCHING) collect(s, unit, &n);
+    if (anything || (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL))) {
         settings_put_names(s->settings, &n.names);
         settings_put_names(s->startup, &n.names);
         n.restores = true;
     }
-    if (r->verdict.facts & FACT_CALL) (void)session_each_text(s, unit, on_body, &n); // the server does not list those
+    if (anything) collect_unlisted(s, unit, &n);
     if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
     if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {
         s->lexing = true;
         n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
     }
-    add_touched(s, &n);
+    add_touched(s, &n, anything);
     if (n.restores && is_any_of_startup(s, buf_span(&n.names))) {
         s->touched->restores = true;
         if (is_reset_alone(r->verdict.facts)) buf_put_span(&s->touched->reset, buf_span(&n.names));

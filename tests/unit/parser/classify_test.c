@@ -152,6 +152,67 @@ static struct catalog *catalog_example(void) {
     return c;
 }
 
+static void leaving(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        bool leaves, unseen, certain;
+    } cases[] = {
+        {"select f(1)", false, false, false},
+        {"select g()", false, false, false},
+        {"select set_it(1)", true, false, true},
+        {"/* pgsteer: replica */ select set_it(1)", true, false, true},
+        {"select public.set_it(1)", true, false, true},
+        {"select other.set_it(1)", true, false, false}, // unknown
+        {"select 1 where exists (select from set_it(1))", true, false, true},
+        {"insert into plain select set_it(1)", true, false, true},
+        {"select run_it('x')", true, true, true},
+        {"explain analyze select run_it('x')", true, true, true},
+        {"explain select run_it('x')", true, false, true},
+        {"create view v as select run_it('x')", true, false, true},
+        {"select nobodys()", true, false, false},
+        {"/* pgsteer: replica */ select nobodys()", true, false, false},
+        {"select set_it from t", false, false, false},
+        {"select t.set_it from t", true, false, true}, // a column, or a call
+        {"select * from fires", false, false, false},
+        {"insert into fires values (1)", true, false, true},
+        {"insert into other.fires values (1)", false, false, true},
+        {"with a as (delete from fires returning *) select * from a", true, false, true},
+        {"copy fires from stdin", true, false, true},
+        {"truncate plain, fires", true, false, true},
+        {"merge into fires using x on true when matched then delete", true, false, true},
+        {"select * from fires_view", true, false, true},
+        {"insert into runs values (1)", true, true, true},
+        {"create table x (a int)", false, false, true},
+        {"prepare p as insert into plain values (1)", false, false, true},
+        {"execute p", true, false, true},
+        {"select 1; insert into fires values (1)", true, false, true},
+    };
+    struct catalog *c = catalog_example();
+    catalog_add_function(c, "public", "set_it", 1, 1, CATALOG_VOLATILE);
+    catalog_add_function(c, "public", "run_it", 1, 1, CATALOG_VOLATILE);
+    catalog_add_leaving_function(c, "public", "set_it", CATALOG_LEAVES_STATE);
+    catalog_add_leaving_function(c, "public", "run_it", CATALOG_LEAVES_UNSEEN);
+    catalog_add_leaving_relation(c, "public", "fires", CATALOG_LEAVES_STATE);
+    catalog_add_leaving_relation(c, "public", "runs", CATALOG_LEAVES_UNSEEN);
+    catalog_add_leaving_relation(c, "public", "fires_view", CATALOG_LEAVES_STATE);
+    catalog_add_primary_relation(c, "public", "fires_view");
+    struct classify_options options = {.max_length = 1000, .catalog = c};
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct verdict v = classify(span_str(cases[i].sql), &options);
+        bool unseen = (v.facts & FACT_LEAVES_STATE) != 0;
+        if (v.leaves != cases[i].leaves || unseen != cases[i].unseen || v.certain != cases[i].certain)
+            fail_msg("%s: leaves %d, unseen %d, certain %d", cases[i].sql, v.leaves, unseen, v.certain);
+    }
+    catalog_add_leaving_ddl(c, CATALOG_LEAVES_STATE);
+    assert_true(classify(span_str("create table x (a int)"), &options).leaves);
+    assert_false(classify(span_str("insert into plain values (1)"), &options).leaves);
+    catalog_unref(c);
+    options.catalog = NULL;
+    assert_true(classify(span_str("select f(1)"), &options).leaves);
+    assert_false(classify(span_str("select lower('X')"), &options).leaves);
+}
+
 static void with_catalog(void **state) {
     (void)state;
     static const struct {
@@ -416,10 +477,10 @@ static void timed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statements),   cmocka_unit_test(commands),  cmocka_unit_test(counters_are_asked_for),
-        cmocka_unit_test(with_catalog), cmocka_unit_test(certainty), cmocka_unit_test(limits),
-        cmocka_unit_test(names),        cmocka_unit_test(controls),  cmocka_unit_test(apart),
-        cmocka_unit_test(timed),
+        cmocka_unit_test(statements),   cmocka_unit_test(commands), cmocka_unit_test(counters_are_asked_for),
+        cmocka_unit_test(with_catalog), cmocka_unit_test(leaving),  cmocka_unit_test(certainty),
+        cmocka_unit_test(limits),       cmocka_unit_test(names),    cmocka_unit_test(controls),
+        cmocka_unit_test(apart),        cmocka_unit_test(timed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
