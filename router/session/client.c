@@ -14,6 +14,7 @@
 enum {
     LOGIN_READ_MAX = 16 * 1024, // what a peer without a login can make us hold
     ERROR_MAX = 4 * 1024,       // an ErrorResponse made of a fault
+    LINGER_MS = 60000,          // what is unsent at the end may take so long to reach the client
     WELCOME_MAX = 1024 * 1024,  // a dozen parameters, none longer than a server may report
     INPUT_LIMIT = 128 << 20     // no session needs more at once: max_exchange_size is at most half of it
 };
@@ -21,7 +22,7 @@ enum {
 // ---- states
 
 const char *client_state_str(enum client_state s) {
-    static const char *const names[] = {"startup", "tls", "auth", "welcome", "ready", "closed"};
+    static const char *const names[] = {"startup", "tls", "auth", "welcome", "ready", "leaving", "closed"};
     _Static_assert(countof(names) == CLIENT_STATES, "a name for each state");
     return names[s];
 }
@@ -32,7 +33,8 @@ static const uint8_t legal_moves[CLIENT_STATES] = {
     [CLIENT_TLS] = 1 << CLIENT_STARTUP | 1 << CLIENT_CLOSED,
     [CLIENT_AUTH] = 1 << CLIENT_WELCOME | 1 << CLIENT_CLOSED,
     [CLIENT_WELCOME] = 1 << CLIENT_READY | 1 << CLIENT_CLOSED,
-    [CLIENT_READY] = 1 << CLIENT_CLOSED,
+    [CLIENT_READY] = 1 << CLIENT_LEAVING | 1 << CLIENT_CLOSED,
+    [CLIENT_LEAVING] = 1 << CLIENT_CLOSED,
     [CLIENT_CLOSED] = 0,
 };
 
@@ -43,18 +45,42 @@ void client_set_state(struct client *c, enum client_state to) {
 
 // ---- the end
 
+static bool is_over(const struct client *c) { return c->state == CLIENT_LEAVING || c->state == CLIENT_CLOSED; }
+
+static void disown(struct client *c) {
+    if (!c->owned) return;
+    c->owned = false;
+    c->ops->gone(c->owner, c);
+}
+
 // From here on only the stream's closed callback comes.
 static void client_end(struct client *c) {
-    if (c->config->log_disconnections && c->state == CLIENT_READY) log_info(&c->log, "disconnected");
+    bool was_in = c->state == CLIENT_READY || c->state == CLIENT_LEAVING;
+    if (c->config->log_disconnections && was_in) log_info(&c->log, "disconnected");
     client_set_state(c, CLIENT_CLOSED);
     deadline_clear(&c->deadline);
     scram_server_free(c->scram);
     c->scram = NULL;
     buf_release(&c->in);
     stream_close(&c->stream, true);
-    if (!c->owned) return;
-    c->owned = false;
-    c->ops->gone(c->owner, c);
+    disown(c);
+}
+
+static void on_linger_timeout(struct deadline *d) { client_end(container_of(d, struct client, deadline)); }
+
+// Before the login nothing is so long that the kernel would not take it.
+void client_leave(struct client *c) {
+    if (is_over(c)) return;
+    if (c->state != CLIENT_READY || client_unsent(c) == 0) {
+        client_end(c);
+        return;
+    }
+    client_set_state(c, CLIENT_LEAVING);
+    deadline_set(c->env->deadlines, &c->deadline, LINGER_MS, on_linger_timeout);
+    buf_release(&c->in);
+    // Were what it still says left unread, the kernel would answer the close with a reset, which overtakes our words.
+    stream_resume(&c->stream);
+    disown(c);
 }
 
 // What clients do wrong every day; the other reasons may need an operator's eye.
@@ -64,7 +90,7 @@ static const bool is_everyday[STAT_ERRORS_COUNT] = {
 };
 
 void client_fail(struct client *c, enum stat_error reason, const struct fault *f) {
-    if (c->state == CLIENT_CLOSED) return;
+    if (is_over(c)) return;
     stats_error(c->env->stats, reason);
     log_write(is_everyday[reason] ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, &c->log, "closing: %s (SQLSTATE %s, state %s)",
               f->text, f->sqlstate, client_state_str(c->state));
@@ -73,7 +99,7 @@ void client_fail(struct client *c, enum stat_error reason, const struct fault *f
     // The connection ends either way.
     if (!b.failed) (void)!stream_write(&c->stream, b.data, buf_len(&b));
     buf_release(&b);
-    client_end(c);
+    client_leave(c);
 }
 
 void client_refuse(struct client *c, enum stat_error reason, const char *sqlstate, const char *fmt, ...) {
@@ -119,7 +145,7 @@ static void keep(struct client *c, struct span bytes) {
 
 // Reading stops while too much is kept, unless only more bytes can help.
 static void hold_or_resume(struct client *c) {
-    if (c->state == CLIENT_CLOSED) return;
+    if (is_over(c)) return;
     size_t kept = buf_len(&c->in);
     if (kept >= CLIENT_INPUT_MAX && !c->wants_more) {
         if (!stream_is_paused(&c->stream)) stream_pause(&c->stream);
@@ -142,7 +168,7 @@ static bool offer_kept(struct client *c) {
     c->in = buf_make(INPUT_LIMIT);
     size_t taken = call_input(c, buf_span(&held));
     bool unread = c->unread;
-    if (c->state == CLIENT_CLOSED) {
+    if (is_over(c)) {
         buf_release(&held);
         return false;
     }
@@ -171,7 +197,7 @@ static void offer_all(struct client *c) {
 // The usual case: nothing is kept, and the session takes all.
 static void offer_fresh(struct client *c, struct span bytes) {
     size_t taken = call_input(c, bytes);
-    if (LIKELY(taken == bytes.len && !c->unread) || c->state == CLIENT_CLOSED) return;
+    if (LIKELY(taken == bytes.len && !c->unread) || is_over(c)) return;
     keep(c, span_from(bytes, taken));
     if (c->resume_asked && (taken || c->unread))
         offer_all(c);
@@ -188,7 +214,7 @@ void client_resume_input(struct client *c) {
 }
 
 void client_unread(struct client *c, struct span bytes) {
-    if (c->state == CLIENT_CLOSED || !bytes.len) return;
+    if (is_over(c) || !bytes.len) return;
     c->unread = true;
     buf_unread(&c->in, bytes);
     if (c->in.failed) client_refuse(c, STAT_ERROR_LIMIT, "53200", "out of memory");
@@ -211,7 +237,7 @@ static void take(struct client *c, struct span bytes) {
 // ---- bytes to the client
 
 bool client_writev(struct client *c, const struct iovec *iov, int n) {
-    if (c->state == CLIENT_CLOSED) return false;
+    if (is_over(c)) return false;
     if (stream_writev(&c->stream, iov, n)) return true;
     client_lost(c, "cannot send");
     return false;
@@ -255,7 +281,10 @@ static void on_readable(struct stream *s) {
     struct fault f;
     size_t cap = c->state == CLIENT_READY ? env->rbuf_size : MIN_OF(env->rbuf_size, LOGIN_READ_MAX);
     ssize_t n = stream_read(s, env->rbuf, cap, &f);
-    if (n > 0) {
+    if (c->state == CLIENT_LEAVING) {
+        // Nobody wants it. Nor is an end of file an end: who has said goodbye may still read.
+        if (n < -1) client_lost(c, f.text);
+    } else if (n > 0) {
         stats_add(env->stats, STAT_BYTES_FROM_CLIENTS, (uint64_t)n);
         take(c, span_of(env->rbuf, (size_t)n));
     } else if (n < 0) {
@@ -265,6 +294,7 @@ static void on_readable(struct stream *s) {
 
 static void on_drained(struct stream *s) {
     struct client *c = client_of(s);
+    if (c->state == CLIENT_LEAVING) client_end(c);
     if (c->state == CLIENT_READY) c->ops->drained(c->owner, c);
 }
 

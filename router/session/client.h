@@ -5,13 +5,15 @@
 // TLS, start-up packet, authentication; then bytes up to the session and bytes down. Knows nothing of servers: after
 // the login everything goes through the ops to the session that owns it.
 //
-//   TLS <-> STARTUP -> AUTH -> WELCOME -> READY -> CLOSED
+//   TLS <-> STARTUP -> AUTH -> WELCOME -> READY -> LEAVING -> CLOSED
 //
-// (auth_type = trust leaves AUTH out, and any state may end in CLOSED.)
+// LEAVING: the session is over, and what was said before that still has to be sent. (auth_type = trust leaves AUTH out,
+// and any state may end in CLOSED.)
 //
 // In steady state the session is given the bytes where they were received, and nothing is copied. What it cannot take
 // is kept here; past CLIENT_INPUT_MAX reading stops, unless the session says that it needs more to go on. A client that
-// has gone is gone at once, whatever it sent before and even while reading is stopped.
+// has gone is gone at once, whatever it sent before and even while reading is stopped; but one that is LEAVING need
+// only read.
 #ifndef PGSTEER_ROUTER_SESSION_CLIENT_H
 #define PGSTEER_ROUTER_SESSION_CLIENT_H
 
@@ -51,6 +53,7 @@ enum client_state {
     CLIENT_AUTH,
     CLIENT_WELCOME,
     CLIENT_READY,
+    CLIENT_LEAVING,
     CLIENT_CLOSED,
     CLIENT_STATES
 };
@@ -65,7 +68,7 @@ struct client_ops {
     // ignored). The bytes may stand in env->rbuf.
     size_t (*input)(void *owner, struct client *c, struct span bytes);
     void (*drained)(void *owner, struct client *c);
-    // The connection has ended, by either side; detach. Called exactly once after `authenticated`, never for a client
+    // The session has ended, by either side; detach. Called exactly once after `authenticated`, never for a client
     // that did not get that far.
     void (*gone)(void *owner, struct client *c);
 };
@@ -133,11 +136,13 @@ void client_resume_input(struct client *c);
 // does not take.
 void client_unread(struct client *c, struct span bytes);
 
-// Ends the connection with a FATAL error: logs, counts, tells the client, closes. Idempotent. `gone` is called from
-// inside.
+// Three ways to end the session; all idempotent, and `gone` is called from inside.
+// With a FATAL error: logs, counts, tells the client, leaves.
 void client_fail(struct client *c, enum stat_error reason, const struct fault *f);
-// Closes it without a word (Terminate, or it is gone already); what the kernel takes at once of what is unsent is still
-// sent. Idempotent. `gone` is called from inside.
+// Without a word. The connection ends when what is unsent has been sent, a minute later at the most; the client is
+// freed then. What it says meanwhile is thrown away.
+void client_leave(struct client *c);
+// At once, also one that is leaving: what the kernel does not take now of what is unsent is lost.
 void client_close(struct client *c);
 
 #endif

@@ -273,5 +273,6 @@ void sessions_close_all(struct session_env *env) {
             session_relay_shut(s);
         else
             session_fail(s, STAT_ERROR_SHUTDOWN, "57P01", "terminating connection: pgsteer is shutting down");
+        client_close(&s->client); // the time to read is over as well
     }
 }

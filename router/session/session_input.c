@@ -104,7 +104,7 @@ static size_t take_skipped(struct session *s, struct span in) {
     if (w == WIRE_BAD) client_fail(&s->client, STAT_ERROR_PROTOCOL, &f);
     if (w == WIRE_BAD || !frame.type) return 0;
     if (frame.type == FE_TERMINATE) {
-        client_close(&s->client);
+        client_leave(&s->client);
         return 0;
     }
     size_t here = PROTO_HEADER_LEN + frame.payload.len;
@@ -649,7 +649,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     if (s->request.kind == REQUEST_TERMINATE) {
         // What was sent before it is finished first.
         bool busy = session_is_reading(s) || s->prelude_due || s->proving || s->leaving;
-        if (!s->due && !busy) client_close(&s->client);
+        if (!s->due && !busy) client_leave(&s->client);
         return 0;
     }
     if (deadline_is_set(&s->deadline)) deadline_clear(&s->deadline);

@@ -56,6 +56,47 @@ def test_what_runs_is_finished(router, cluster, table):
     endpoint.stop()
 
 
+# More than the kernel takes from the router for a narrow client, and not so much more that the server is stopped.
+LARGE = "select repeat('x', 1000) from generate_series(1, 160)"
+
+
+def test_slow_reader(router):
+    """An answer that its client has not read when its session is told to go is still read, and 57P01 behind it."""
+    endpoint = router(shutdown_timeout="60s")
+    conn = fe.Frontend(endpoint, narrow=True).login(password="app-password")
+    conn.send(fe.query(LARGE))
+    conn.until("D")
+    endpoint.send_signal(signal.SIGTERM)
+    endpoint.wait_log("closing: .*shutting down")
+    conn.send(fe.query("select 1"))  # nobody answers, and it does no harm
+    got = conn.drain()
+    assert len(fe.rows(got)) == 159 and fe.kinds(got).lstrip("D") == "CZE" and fe.errors(got)[0]["C"] == "57P01"
+    assert endpoint.wait_exit(5) == 0
+    endpoint.stop()
+
+
+def test_reader_that_stops_for_good(router):
+    """... but not longer than shutdown_timeout."""
+    endpoint = router(shutdown_timeout="1s")
+    with fe.Frontend(endpoint, narrow=True).login(password="app-password") as conn:
+        conn.send(fe.query(LARGE))
+        conn.until("D")
+        endpoint.send_signal(signal.SIGTERM)
+        endpoint.wait_log("closing: .*shutting down")
+        assert endpoint.wait_exit(5) == 0
+    endpoint.stop()
+
+
+def test_reader_that_has_said_goodbye(router):
+    """What was asked for before a Terminate is answered to the end, too."""
+    endpoint = router()
+    with fe.Frontend(endpoint, narrow=True).login(password="app-password") as conn:
+        conn.send(fe.query(LARGE) + fe.TERMINATE)
+        wait_until(lambda: endpoint.metric("pgsteer_client_sent_bytes_total") > 160_000, 5, "the answer to be there")
+        got = conn.drain()
+        assert len(fe.rows(got)) == 160 and fe.kinds(got).endswith("CZ")
+
+
 def test_no_new_clients_while_draining(router):
     """Refused, or told 57P03; never left waiting."""
     endpoint = router(shutdown_timeout="20s")

@@ -322,6 +322,113 @@ static void drained_is_passed_on(void **state) {
     mem_free(bytes);
 }
 
+// ---- what is unsent at the end
+
+enum { UNSENT = 4 << 20 };
+
+// More than the kernel takes, and nobody reads it.
+static void send_much(void) {
+    uint8_t *bytes = pattern_new(UNSENT);
+    buf_consume(&x->front.got, x->heard);
+    x->heard = 0;
+    stream_pause(&x->front.stream);
+    assert_true(client_write(&x->client, span_of(bytes, UNSENT)));
+    assert_true(client_unsent(&x->client) > 0);
+    mem_free(bytes);
+}
+
+static void hear_much(void) {
+    stream_resume(&x->front.stream);
+    RUN_UNTIL(&x->loop, buf_len(&x->front.got) >= UNSENT);
+    assert_pattern(span_first(buf_span(&x->front.got), UNSENT));
+    buf_consume(&x->front.got, UNSENT);
+}
+
+static void fail_now(void) {
+    struct fault fault;
+    fault_set(&fault, "57P01", "terminating connection");
+    client_fail(&x->client, STAT_ERROR_SHUTDOWN, &fault);
+}
+
+// The session is over at once, and the client's connection when it has read what was said.
+static void an_error_comes_behind_what_is_unread(void **state) {
+    (void)state;
+    send_much();
+    fail_now();
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(x->client.state, CLIENT_LEAVING);
+    assert_false(client_write(&x->client, span_str("x")));
+    fail_now(); // is said once
+    client_leave(&x->client);
+    assert_int_equal(errors(x, STAT_ERROR_SHUTDOWN), 1);
+    run_turns(&x->loop, 20);
+    assert_int_equal(x->freed, 0);
+    hear_much();
+    hear_fatal(x, "57P01", "terminating connection");
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(errors(x, STAT_ERROR_CLIENT_LOST), 0);
+}
+
+static size_t leave_inside(struct fixture *f, struct span bytes) {
+    (void)bytes;
+    client_unread(&f->client, span_str("x"));
+    client_leave(&f->client);
+    return 1;
+}
+
+// What it says when it has been told to go is thrown away, also where reading had been stopped; and its end of file is
+// no more than that.
+static void who_leaves_need_only_read(void **state) {
+    (void)state;
+    send_much();
+    x->on_input = take_nothing;
+    flood(1 << 20);
+    RUN_UNTIL(&x->loop, stream_is_paused(&x->client.stream));
+    int offers = x->offers;
+    x->on_input = leave_inside;
+    client_resume_input(&x->client);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(buf_len(&x->client.in), 0);
+    RUN_UNTIL(&x->loop, stream_unsent(&x->front.stream) == 0);
+    shutdown(x->front.stream.fd, SHUT_WR);
+    RUN_UNTIL(&x->loop, x->client.stream.eof);
+    client_resume_input(&x->client);
+    assert_int_equal(x->offers, offers + 1);
+    hear_much();
+    hear_end(x);
+}
+
+static void who_leaves_may_vanish(void **state) {
+    (void)state;
+    send_much();
+    client_leave(&x->client);
+    assert_int_equal(x->freed, 0);
+    close(x->front.stream.fd); // at once, behind the stream's back
+    x->front.stream.fd = open("/dev/null", O_RDONLY);
+    RUN_UNTIL(&x->loop, x->freed);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(errors(x, STAT_ERROR_CLIENT_LOST), 0);
+}
+
+static void who_leaves_may_be_closed(void **state) {
+    (void)state;
+    send_much();
+    client_leave(&x->client);
+    client_close(&x->client);
+    RUN_UNTIL(&x->loop, x->freed);
+    assert_int_equal(x->gone, 1);
+}
+
+static void who_does_not_read_leaves_in_the_end(void **state) {
+    (void)state;
+    send_much();
+    client_leave(&x->client);
+    assert_true(deadline_is_set(&x->client.deadline));
+    deadline_set(x->env.deadlines, &x->client.deadline, 1, x->client.deadline.fire); // a minute has passed
+    RUN_UNTIL(&x->loop, x->freed);
+    assert_int_equal(x->gone, 1);
+}
+
 static void writing_to_nobody(void **state) {
     (void)state;
     close(x->front.stream.fd); // at once, behind the stream's back
@@ -354,6 +461,11 @@ int main(void) {
         TEST(end_of_file),
         TEST(hang_up_while_held_back),
         TEST(drained_is_passed_on),
+        TEST(an_error_comes_behind_what_is_unread),
+        TEST(who_leaves_need_only_read),
+        TEST(who_leaves_may_vanish),
+        TEST(who_leaves_may_be_closed),
+        TEST(who_does_not_read_leaves_in_the_end),
         TEST(writing_to_nobody),
     };
     log_set_level(LOG_LEVEL_ERROR);
