@@ -18,7 +18,6 @@
 
 enum {
     RELAY_SILENT_MAX_MS = 15000, // the server has acknowledged nothing for so long: nobody is there
-    RELAY_LINGER_MS = 60000,     // what the server said last may take so long to reach the client
     RELAY_TICKS_SLOW = 10        // every so many ticks: is the server there?
 };
 
@@ -38,7 +37,6 @@ struct relay {
     struct buf parameters;  // of the start-up packet
     enum relay_work work;
     uint64_t worked_us;  // when that began the last time, by uv_hrtime()
-    bool ended;          // the server has ended the connection, and the client still has to read what it said
     bool client_is_gone; // nothing but our own handles is left
     unsigned handles;    // the server's memory, a cancel under way
     unsigned ticks;
@@ -114,21 +112,7 @@ static void relay_fail(struct relay *r, enum stat_error reason, const struct fau
     }
     stats_error(s->env->stats, reason);
     log_warning(&s->client.log, "closing: %s (SQLSTATE %s), in the middle of a message", f->text, f->sqlstate);
-    client_close(&s->client);
-}
-
-static void on_linger_timeout(struct deadline *d) { client_close(&container_of(d, struct session, deadline)->client); }
-
-// The server has said its last word: the client reads it, and then its connection ends.
-static void end_when_read(struct relay *r) {
-    struct session *s = r->session;
-    r->ended = true;
-    set_work(r, RELAY_IDLE);
-    close_server(r);
-    if (client_unsent(&s->client) == 0)
-        client_close(&s->client);
-    else
-        deadline_set(s->env->server.deadlines, &s->deadline, RELAY_LINGER_MS, on_linger_timeout);
+    client_leave(&s->client);
 }
 
 static void server_broke(struct relay *r, const struct fault *f) {
@@ -143,10 +127,9 @@ static void server_broke(struct relay *r, const struct fault *f) {
 
 static bool drain_may_end(const struct relay *r) {
     const struct session_env *env = r->session->env;
-    if (!env->draining || r->session->state != SESSION_RELAY || r->ended) return false;
+    if (!env->draining || r->session->state != SESSION_RELAY) return false;
     if (r->work == RELAY_STREAMING) return atomic_load_explicit(&env->replication->at_work, memory_order_relaxed) == 0;
-    // An answer that is queued for a slow reader would be dropped; relays_tick asks again.
-    return r->work == RELAY_IDLE && client_unsent(&r->session->client) == 0;
+    return r->work == RELAY_IDLE;
 }
 
 void session_relay_shut(struct session *s) {
@@ -229,10 +212,7 @@ static bool pass_on(struct relay *r, struct span bytes) {
     if (stop) {
         r->n_header = 0;
         r->body = 0;
-        if (end == bytes.len)
-            relay_drain(r); // now, or when the client has read it
-        else
-            session_relay_shut(s);
+        session_relay_shut(s);
         return false;
     }
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) stream_pause(&r->server->stream);
@@ -247,7 +227,7 @@ static void on_server_readable(void *owner, struct server *sv) {
         ssize_t n = server_read(sv, s->env->server.rbuf, RBUF_SIZE, &f);
         if (n == 0) return;
         if (n == -1) {
-            end_when_read(r);
+            client_leave(&s->client); // it has said its last word
             return;
         }
         if (n < 0) {
@@ -259,11 +239,8 @@ static void on_server_readable(void *owner, struct server *sv) {
 }
 
 static void on_client_drained(void *owner, struct client *c) {
-    struct session *s = owner;
-    if (s->relay->ended)
-        client_close(c);
-    else if (s->relay->server)
-        stream_resume(&s->relay->server->stream);
+    (void)c;
+    stream_resume(&((struct session *)owner)->relay->server->stream);
 }
 
 // ---- from the client to the server
@@ -271,7 +248,6 @@ static void on_client_drained(void *owner, struct client *c) {
 static size_t on_client_input(void *owner, struct client *c, struct span bytes) {
     struct relay *r = ((struct session *)owner)->relay;
     (void)c;
-    if (!r->server) return bytes.len; // it has ended: nobody wants them
     if (stream_unsent(&r->server->stream) > SESSION_HIGH_WATER) return 0;
     // PostgreSQL signals a backend twice, and the second one would hit what is sent as soon as the first has.
     if (r->cancelling) return 0;

@@ -488,6 +488,21 @@ def test_drain(router, cluster):
     gone(cluster)
 
 
+def test_drain_of_a_slow_reader(router, cluster):
+    """One that is idle, and has not read what it was answered, is told to go behind that."""
+    endpoint = router(auth=AUTH, shutdown_timeout="60s")
+    conn = fe.Frontend(endpoint, narrow=True).login(USER, "app", PASSWORD, replication="database")
+    conn.send(fe.query("select repeat('x', 1000) from generate_series(1, 160)"))  # it stops no server, see test_drain
+    conn.until("D")
+    endpoint.send_signal(signal.SIGTERM)
+    endpoint.wait_log("closing: .*shutting down")
+    got = conn.drain()
+    assert len(fe.rows(got)) == 159 and fe.kinds(got).lstrip("D") == "CZE" and fe.errors(got)[0]["C"] == "57P01"
+    assert endpoint.wait_exit(5) == 0
+    endpoint.stop()
+    gone(cluster)
+
+
 def test_end_of_the_drain(router, cluster):
     """After shutdown_timeout a base backup is ended as well."""
     endpoint = router(auth=AUTH, shutdown_timeout="500ms")
