@@ -4,11 +4,13 @@
 
 #include "base/mem.h"
 #include "router/session/prep.h"
+#include "router/session/statements.h"
 
 enum { PIPELINE_FIRST_CAP = 16 };
 
 void reply_fini(struct reply *r) {
     if (r->name) prep_name_unref(r->name);
+    if (r->kind == REPLY_PARSE && r->server_names) r->after->awaited--;
     if (r->after) statement_unref(r->after);
     if (r->before) statement_unref(r->before);
 }

@@ -93,15 +93,21 @@ static void expose_next(struct batch *b, struct statement *st, struct span name)
     prep_server_add_as(b->r->server, st, name);
 }
 
+// What is due says that the server gets to hold `st`.
+static void note_gets(struct reply *due, struct statement *st) {
+    due->server_names = true;
+    due->after = st;
+    statement_ref(st);
+    st->awaited++;
+}
+
 static struct reply *parse_on_server(struct batch *b, struct statement *st, enum reply_action action) {
     struct prep_rewrite *r = b->r;
     if (r->max_server && prep_server_count(r->server) >= r->max_server)
         close_statement(b, prep_server_oldest(r->server)); // room for it
     request_parse(words(b), prep_server_add(r->server, st), st->query, st->types);
     struct reply *due = pipeline_push(r->due, REPLY_PARSE, action);
-    due->server_names = true;
-    due->after = st;
-    statement_ref(st);
+    note_gets(due, st);
     return due;
 }
 
@@ -579,9 +585,7 @@ static void parse_exposed(struct prep_rewrite *r, struct statement *st, struct s
     if (prep_server_has(r->server, st)) { // by another name that the client has for it
         prep_server_add_second(r->server, name);
     } else {
-        due->server_names = true;
-        due->after = st;
-        statement_ref(st);
+        note_gets(due, st);
         prep_server_add_as(r->server, st, name);
     }
     request_sync(r->out);

@@ -104,6 +104,9 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);
     if (taken) r->old_name = r->taken_name = true; // it may be free again when what is due has been answered
+    // A server that holds it is not sent it again, so it has to be known whether it does. Another client's is waited
+    // for as well, but no longer than answers are due to this one.
+    if (m.name.len && s->awaited) r->old_name = true;
     bool free_name = m.name.len == 0 || (r->parses++ == 0 && !taken);
     if (m.name.len && !taken && ctx->names->count + r->parses > ctx->max_names) r->too_many_names = true;
     if (!s->proven || !free_name) r->server_needed = true;

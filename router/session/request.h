@@ -36,8 +36,8 @@ struct request {
     bool synced, flushed;   // ended by Sync, by Flush
     bool executes;          // a Bind, Execute or portal is in it
     bool old_portal;        // executes or describes a portal that it does not bind
-    bool old_name;          // uses a statement that it does not parse, or parses one by a name that is taken
-    bool taken_name;        // ... the latter
+    bool old_name;          // uses what it does not parse, parses by a name that is taken, or a text that is awaited
+    bool taken_name;        // ... by a name that is taken
     bool typed;             // uses a statement that has types of parameters
     bool server_needed;     // not just Close, Parse of what a server has parsed before, and Sync
     bool too_many_names;    // a Parse would give the client more names than it may have

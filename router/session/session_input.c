@@ -494,7 +494,8 @@ enum place {
     PLACE_NOWHERE
 };
 
-// It uses names that answers still due may take back, or is a DEALLOCATE whose transaction's state is not known yet.
+// It uses names that answers still due may take back, parses a text of which they tell whether the server holds it, or
+// is a DEALLOCATE whose transaction's state is not known yet.
 static bool depends_on_answers(struct session *s) {
     const uint32_t facts = FACT_DEALLOCATE | FACTS_SETTLING | FACT_SEQUENCE_STATE;
     struct request *r = &s->request;

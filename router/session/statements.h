@@ -33,7 +33,8 @@ struct statement {
     // the owner's: when the verdict was made (routing context's generation), 0 = never
     struct verdict verdict;
     uint64_t verdict_generation;
-    bool proven; // a server has parsed it: no need to ask again
+    bool proven;      // a server has parsed it: no need to ask again
+    uint32_t awaited; // Parses of it that servers have not answered, by which they come to hold it
     // What its rows were last described as (statement_shape), 0 = never; and the schema's epoch in which that is so on
     // all servers, 0 = not known.
     uint64_t shape, shape_epoch;

@@ -211,6 +211,21 @@ AGREED = {
     "a name that is taken, where SQL shows names": sequence((fe.parse("execute q", "s1") + fe.SYNC, 1),
                                                             (fe.parse("select 1", "s2") + fe.SYNC, 1),
                                                             (fe.parse("select 2", "s2") + fe.bind("s1") + fe.SYNC, 1)),
+    # A text is parsed under a second name as well, where it is not known yet what has become of the first.
+    "two names for what is wrong": sequence(
+        (fe.parse("insert into nowhere values (1)", "s1") + fe.SYNC + fe.parse("insert into nowhere values (1)", "s2") + fe.SYNC, 2),
+        (fe.bind("s2") + fe.SYNC + fe.parse("select 1", "s2") + fe.SYNC, 2)),
+    "two names for what is wrong, in a batch": sequence(
+        (fe.parse("insert into nowhere values (2)", "s1") + fe.parse("insert into nowhere values (2)", "s2") + fe.SYNC +
+         fe.parse("insert into nowhere values (2)", "s2") + fe.SYNC, 2)),
+    "two names for a text, of which one is passed over": sequence(
+        (fe.bind("missing") + fe.parse("insert into t values (60, 'x')", "s1") + fe.SYNC +
+         fe.parse("insert into t values (60, 'x')", "s2") + fe.bind("s2") + fe.execute() + fe.SYNC, 2),
+        (fe.bind("s2") + fe.execute() + fe.SYNC, 1)),
+    "two names for a FETCH, of which one is passed over": sequence(
+        (fe.query("declare h cursor with hold for select 1"), 1),
+        (fe.bind("missing") + fe.parse("fetch 1 h", "s1") + fe.SYNC + fe.parse("fetch 1 h", "s2") + fe.SYNC, 2),
+        (fe.bind("s2") + fe.execute() + fe.SYNC, 1)),
     "deallocate all, then an error": sequence((fe.parse("select 1", "s1") + fe.SYNC + fe.query("deallocate all; select 1/0"), 2),
                                               (fe.bind("s1") + fe.SYNC, 1)),
 }
@@ -410,13 +425,12 @@ def exchanges(items):
 def loosened(rounds, parts):
     """In a transaction that has failed everything but its end is an error, and but a Describe of a statement without rows.
     Which error, whether a Parse before it is answered, and whether such a Describe is, may differ: a statement that the
-    router knows need not be one that the server connection has, and cannot be parsed there any more. Nor is a text parsed
-    that was sent just before, under another name: its error comes when it is used."""
+    router knows need not be one that the server connection has, and cannot be parsed there any more."""
     # How many rows there were is of the sequence before, of which not all need have been comparable.
     rounds = [[line for line in rounds[0] if not line.startswith("C b'DELETE")], *rounds[1:]]
     failed, found = False, []
     for lines, part in zip(rounds, parts):
-        out, start, asked, refused = [], 0, iter(exchanges(part.items)), set()
+        out, start, asked = [], 0, iter(exchanges(part.items))
         for line in lines:
             out.append(line)
             if not line.startswith("Z "):
@@ -431,11 +445,6 @@ def loosened(rounds, parts):
                 out[start:] = ["E in a failed transaction", line]
             if failed and described and ended:  # or has not, where the Describe was an error
                 return [*found, out[:-1]]
-            texts = {item.label.split(" ", 2)[2] for item in items if item.label.startswith("Parse '")}
-            if texts & refused:
-                return [*found, out[:start]]
-            if any(given.startswith("E ") for given in out[start:]):
-                refused |= texts
             failed, start = line == "Z b'E'", len(out)
         found.append(out)
     return found

@@ -51,6 +51,35 @@ static void one_text_is_prepared_once(void **state) {
     teardown(&s);
 }
 
+// ... which is so from its first Parse to the answer to that, be it one or an error.
+static void a_parse_is_awaited(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    for (int fails = 1; fails >= 0; fails--) {
+        parse(&s, "a", "select 1");
+        sync_(&s);
+        rewrite(&s);
+        struct statement *st = prep_client_find(&s.client, span_str("a"));
+        statement_ref(st);
+        assert_int_equal(st->awaited, 1);
+        parse(&s, "b", "select 1");
+        sync_(&s);
+        rewrite(&s);
+        assert_string_equal(due(&s), "PS*PS");
+        assert_int_equal(st->awaited, 1); // the second one asks for nothing
+        if (fails)
+            assert_true(prep_fail(&s.client, &s.server, &s.due));
+        else
+            pipeline_pop(&s.due);
+        assert_int_equal(st->awaited, 0);
+        while (!pipeline_is_empty(&s.due)) pipeline_pop(&s.due);
+        if (fails) statement_unref(prep_client_set(&s.client, span_str("b"), NULL));
+        statement_unref(st);
+    }
+    teardown(&s);
+}
+
 static void the_unnamed_one_is_never_anothers(void **state) {
     (void)state;
     struct side s;
@@ -533,6 +562,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_follows_its_client),
         cmocka_unit_test(one_text_is_prepared_once),
+        cmocka_unit_test(a_parse_is_awaited),
         cmocka_unit_test(the_unnamed_one_is_never_anothers),
         cmocka_unit_test(what_need_not_change_is_not_copied),
         cmocka_unit_test(a_statement_that_has_gone_is_made_anew),

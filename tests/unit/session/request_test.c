@@ -158,6 +158,28 @@ static void names_count_with_what_they_stand_for(void **state) {
     teardown(&f);
 }
 
+// Whether a server holds it is known when its Parse has been answered; the unnamed one is parsed in any case.
+static void a_text_that_is_awaited(void **state) {
+    (void)state;
+    struct fixture f;
+    struct request r;
+    setup(&f);
+    struct statement *st = statements_intern(f.ctx.database->statements, span_str("DELETE FROM t"), span_of("\0\0", 2),
+                                             (struct meaning){0});
+    for (int i = 0; i < 2; i++) {
+        st->awaited = i == 0;
+        for (int named = 0; named < 2; named++) {
+            buf_clear(&f.in);
+            parse(&f, named ? "w" : "", "DELETE FROM t");
+            request_sync(&f.in);
+            check(&f, buf_len(&f.in), VERDICT_WRITE, &r);
+            assert_int_equal(r.old_name, st->awaited && named);
+        }
+    }
+    statement_unref(st);
+    teardown(&f);
+}
+
 static void flush_ends_a_unit_too(void **state) {
     (void)state;
     struct fixture f;
@@ -488,6 +510,7 @@ int main(void) {
         cmocka_unit_test(a_batch_ends_at_sync),
         cmocka_unit_test(a_batch_is_as_strict_as_its_strictest),
         cmocka_unit_test(names_count_with_what_they_stand_for),
+        cmocka_unit_test(a_text_that_is_awaited),
         cmocka_unit_test(flush_ends_a_unit_too),
         cmocka_unit_test(an_old_portal_is_seen),
         cmocka_unit_test(closing_needs_no_server),
