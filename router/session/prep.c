@@ -305,6 +305,15 @@ static void hold_again(struct prep_server *server, const struct reply *r) {
         (void)prep_server_add(server, r->after);
 }
 
+// A Parse that failed, or was never come to: the server does not hold `st`, and a Close behind it has nothing to undo.
+static void never_held(struct prep_server *server, struct pipeline *due, uint32_t behind, const struct statement *st) {
+    prep_server_remove(server, st);
+    for (uint32_t i = behind; i < due->count; i++) {
+        struct reply *r = pipeline_at(due, i);
+        if (r->kind == REPLY_CLOSE && r->after == st) r->server_names = false;
+    }
+}
+
 bool prep_fail(struct prep_client *client, struct prep_server *server, struct pipeline *due) {
     uint32_t n = 0;
     while (n < due->count && pipeline_at(due, n)->kind != REPLY_SYNC) n++;
@@ -312,7 +321,7 @@ bool prep_fail(struct prep_client *client, struct prep_server *server, struct pi
     for (uint32_t i = n; i-- > 0;) { // the last first, so that what was there before comes back
         const struct reply *r = pipeline_at(due, i);
         if (r->kind == REPLY_PARSE) {
-            if (r->server_names) prep_server_remove(server, r->after);
+            if (r->server_names) never_held(server, due, n, r->after);
             // A Parse that fails leaves no unnamed statement; one that was never looked at leaves the old one.
             if (r->client_names) undo_name(client, due, n, r, r->after, i == 0 ? NULL : r->before);
         } else {

@@ -308,6 +308,26 @@ static void execute(struct side *s, const char *portal) {
 }
 
 // Parse, Bind, Execute of a DEALLOCATE ALL, and a Parse of a name that the client has behind it.
+// The Close that makes room for another is not come to; but what it was to close was never parsed either.
+static void what_was_never_parsed_is_not_held_again(void **state) {
+    (void)state;
+    struct side s;
+    setup(&s);
+    for (int i = 0; i < 2; i++) {
+        execute(&s, "missing");
+        parse(&s, i ? "b" : "a", i ? "select 2" : "select 1");
+        sync_(&s);
+        rewrite_at_most(&s, 1);
+    }
+    assert_string_equal(sent(&s), "E C(pgsteer_1_0) P(pgsteer_2_0:select 2) S");
+    for (int i = 0; i < 2; i++) {
+        assert_true(prep_fail(&s.client, &s.server, &s.due));
+        pipeline_pop(&s.due);
+    }
+    assert_int_equal(prep_server_count(&s.server), 0);
+    teardown(&s);
+}
+
 static void deallocate_all_then_parse(struct side *s, const char *executed) {
     setup(s);
     parse(s, "a", "SELECT 1");
@@ -578,6 +598,7 @@ int main(void) {
         cmocka_unit_test(a_name_given_twice_needs_no_room),
         cmocka_unit_test(another_portal_is_no_deallocate_all),
         cmocka_unit_test(errors_undo_one_after_the_other),
+        cmocka_unit_test(what_was_never_parsed_is_not_held_again),
         cmocka_unit_test(deallocate_of_a_parsed_name),
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
