@@ -607,13 +607,23 @@ static bool sets_nobodys(struct session *s, struct span unit) {
     return sets && span_has_word(unit, "plpgsql.") && session_touches_nobodys(s, unit);
 }
 
+// What current_schema() asks for is made for it: a transaction that does so cannot be prepared, unless the connection
+// has it already.
+static bool is_temporary_first(const struct session *s) {
+    static const struct span user = {(const uint8_t *)"\"$user\", ", 9}, temp = {(const uint8_t *)"pg_temp", 7};
+    struct span path;
+    if (!settings_get(s->settings, span_str("search_path"), &path)) return false;
+    if (path.len > user.len && span_eq(span_first(path, user.len), user)) path = span_from(path, user.len);
+    return path.len >= temp.len && span_eq(span_first(path, temp.len), temp);
+}
+
 // The client does not find temporary tables that others have had, though PostgreSQL would tell it of them; nor a
 // library that others have loaded.
 static bool leave_used(struct session *s, struct span unit) {
     const struct server *sv = s->server;
     if (!s->claimed || (!sv->temp_used && !sv->shared) || s->held == sv) return false;
     bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && span_has_word(unit, "temp_buffers");
-    bool temp = sv->temp_used && (sets || !session_takes_temp_buffers(s));
+    bool temp = sv->temp_used && (sets || !session_takes_temp_buffers(s) || (sv->shared && is_temporary_first(s)));
     if (!temp && !(sv->shared && sets_nobodys(s, unit))) return false;
     s->server->dirty = true;
     s->claimed = false;

@@ -325,6 +325,19 @@ def test_prepared_by_sql_and_used_by_messages(one):
         assert other.value(CLEAN) == "0"
 
 
+def test_temporary_schema_of_a_used_connection(one):
+    """A transaction that has asked for the temporary schema, where it comes first, has made it and cannot be prepared;
+    also where somebody else has had one."""
+    with login(one) as owner, login(one) as other:
+        for path in ("pg_temp", '"$user", pg_temp, public'):
+            run(owner, ["create temp table t (a int)", "drop table t"])
+            assert pins(one, owner) == set()
+            run(other, [f"set search_path = {path}", "begin"])
+            assert other.value("select current_schema() ~ 'pg_temp'") == "t"
+            refused = fe.errors(other.ask(fe.query("prepare transaction 'temporary'")))
+            assert [e["C"] for e in refused] == ["0A000"]
+
+
 def test_temp_buffers_on_a_used_connection(one):
     """PostgreSQL takes temp_buffers only before the first temporary table: of this client, not of another one."""
     def use(conn):
