@@ -15,6 +15,8 @@
 
 // How long a connection is kept whoever waits for one: what moved a sequence and the question for it follow each other.
 enum { LEASE_US = 50 * 1000 };
+// How long after its last DDL a client is taken for a script.
+enum { SCRIPT_US = 10 * 1000 * 1000 };
 #define SEQUENCES_OF_SEVERAL UINT64_MAX
 
 // Whose clients ask: a bit for each user of a database, of 64; that two may share one costs a connection kept, no more.
@@ -25,6 +27,15 @@ uint64_t session_sequence_bit(const char *database, const char *user) {
 
 static bool user_asks(const struct session *s) {
     return (atomic_load_explicit(s->env->sequence_users, memory_order_relaxed) & s->sequence_bit) != 0;
+}
+
+// Whether the client is expected to ask. Who has just changed the schema is a script that goes on by hand or a
+// migration: what it does next with a sequence it may well want to see, and there are few of them. DDL itself moves
+// none that it would ask for.
+static bool may_ask(const struct session *s) {
+    if (user_asks(s)) return true;
+    return s->ddl_us && !(s->request.verdict.facts & FACT_DDL) &&
+           s->env->server.now_us(s->env->server.arg) < s->ddl_us + SCRIPT_US;
 }
 
 // Nobody else gets the connection: it is kept, or it is the one whose process id the client knows.
@@ -41,7 +52,7 @@ bool session_forgets_sequences(const struct session *s, bool moves) {
     const struct server *sv = s->server;
     bool begins = session_tx_begins(s); // which may ask later
     bool matters = moves || begins || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
-    return matters && !s->on_replica && sv->sequence_user && !is_own(s, sv) && (s->session_mode || user_asks(s));
+    return matters && !s->on_replica && sv->sequence_user && !is_own(s, sv) && (s->session_mode || may_ask(s));
 }
 
 bool session_sequences_are_lost(struct session *s, bool moves) {
@@ -67,7 +78,7 @@ void session_note_sequences(struct session *s, bool moves) {
         s->sequences_moved = true;
     }
     bool stays = sv->anchor == &s->ticket.anchor && !sv->dirty; // it comes back to this client anyway
-    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && user_asks(s) && !stays;
+    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && !stays && may_ask(s);
     if (keep) session_set_pins(s, s->pins | PIN_BIT(SEQUENCE));
 }
 

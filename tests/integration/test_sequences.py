@@ -127,6 +127,22 @@ def test_the_first_who_asks(router, table):
         assert conn.value("select lastval()") == conn.value("select max(id) from numbered where who = 1")
 
 
+@pytest.mark.parametrize("ask", ["select lastval()", "select currval('made_id_seq')"])
+def test_a_script(router, table, ask):
+    """Who has just made the table is answered, before anybody has asked, on connections that others use too."""
+    endpoint = few(router)
+    with login(endpoint) as first, login(endpoint) as other, login(endpoint) as conn:
+        for client in (first, other, conn):
+            client.ask(fe.query("insert into numbered (who) values (1)"))
+        assert not fe.errors(conn.ask(fe.query("drop table if exists made; create table made (id serial, who int)")))
+        conn.ask(fe.query("insert into numbered (who) values (1)"))
+        other.ask(fe.query("insert into numbered (who) values (1)"))
+        assert not fe.errors(conn.ask(fe.query("insert into made (who) select generate_series(1, 7)")))
+        first.ask(fe.query("insert into numbered (who) values (1)"))
+        assert conn.value(ask) == "7"
+        conn.ask(fe.query("drop table made"))
+
+
 def test_who_has_a_connection(router, table):
     """... for itself is answered, whether anybody has asked before or not."""
     endpoint = few(router)
