@@ -45,14 +45,19 @@ static bool is_for_nobody_else(const struct session *s, const struct server *sv)
 
 // What the connection knows is this session's, and all of it since it began to.
 static bool is_own(const struct session *s, const struct server *sv) {
-    return sv->sequence_user == s->client.id && is_for_nobody_else(s, sv);
+    return sv->sequence_user == s->client.id && is_for_nobody_else(s, sv) && !s->sequences_lost;
 }
+
+// The connection stays with the client whatever happens to its sequences: a question can always be answered there, if
+// nobody else's numbers are in the way. Nobody need have asked before for that to be worth a message.
+static bool is_bound(const struct session *s, const struct server *sv) { return sv == s->held && pins_bind(s->pins); }
 
 bool session_forgets_sequences(const struct session *s, bool moves) {
     const struct server *sv = s->server;
     bool begins = session_tx_begins(s); // which may ask later
     bool matters = moves || begins || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
-    return matters && !s->on_replica && sv->sequence_user && !is_own(s, sv) && (s->session_mode || may_ask(s));
+    if (!matters || s->on_replica || !sv->sequence_user || is_own(s, sv)) return false;
+    return s->session_mode || is_bound(s, sv) || may_ask(s);
 }
 
 bool session_sequences_are_lost(struct session *s, bool moves) {

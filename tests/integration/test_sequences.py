@@ -153,6 +153,22 @@ def test_who_has_a_connection(router, table):
             assert conn.value("select lastval()") == conn.value("select max(id) from numbered where who = 1")
 
 
+@pytest.mark.parametrize("before", ["others", "own"])
+@pytest.mark.parametrize("around", ["", "begin"])
+def test_the_first_who_asks_is_pinned(router, table, before, around):
+    """A client that keeps its connection for something else is answered, whoever moved sequences on it before."""
+    endpoint = few(router)
+    with login(endpoint), login(endpoint) as conn, login(endpoint) as other:
+        (conn if before == "own" else other).ask(fe.query("insert into numbered (who) values (1)"))
+        conn.ask(fe.query("create temp sequence beside start 77"))
+        assert endpoint.metric("pgsteer_pins", reason="temp") == 1
+        if around:
+            conn.ask(fe.query(around))
+        assert conn.value("select nextval('beside')") == "77"
+        assert conn.value("select currval('beside')") == "77"
+        assert conn.value("select lastval()") == "77"
+
+
 def test_the_first_who_asks_in_a_transaction(router, table):
     endpoint = few(router)
     with login(endpoint), login(endpoint) as conn:
