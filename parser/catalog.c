@@ -34,6 +34,7 @@ struct catalog {
     struct entry *functions, *operators, *relations;
     struct entry *leaving_functions, *leaving_relations;
     enum catalog_leaves ddl_leaves, most_leaves;
+    bool changes_meaning;
     struct buf parameters;
     atomic_ullong read_us;
 };
@@ -146,6 +147,8 @@ void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves) {
     note_leaves(c, leaves);
 }
 
+void catalog_add_meaning(struct catalog *c) { c->changes_meaning = true; }
+
 void catalog_add_parameter(struct catalog *c, const char *name) { buf_put(&c->parameters, name, strlen(name) + 1); }
 
 static enum catalog_leaves table_leaves(struct entry *table, struct span schema, struct span name) {
@@ -165,6 +168,7 @@ enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span
 
 enum catalog_leaves catalog_ddl_leaves(const struct catalog *c) { return c->ddl_leaves; }
 enum catalog_leaves catalog_most_leaves(const struct catalog *c) { return c->most_leaves; }
+bool catalog_changes_meaning(const struct catalog *c) { return c->changes_meaning; }
 struct span catalog_parameters(const struct catalog *c) {
     return buf_span(&c->parameters);
 }

@@ -38,6 +38,8 @@ void catalog_add_primary_relation(struct catalog *c, const char *schema, const c
 void catalog_add_leaving_function(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves);
+// One of all these may change what a text means: more than the applications' parameters.
+void catalog_add_meaning(struct catalog *c);
 // An application's parameter (its name has a dot, in lower case) that one of those functions may set.
 void catalog_add_parameter(struct catalog *c, const char *name);
 
@@ -61,6 +63,7 @@ enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span
 enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name);
 enum catalog_leaves catalog_ddl_leaves(const struct catalog *c);
 enum catalog_leaves catalog_most_leaves(const struct catalog *c); // of all that is in it
-struct span catalog_parameters(const struct catalog *c);          // a NUL behind each
+bool catalog_changes_meaning(const struct catalog *c);
+struct span catalog_parameters(const struct catalog *c); // a NUL behind each
 
 #endif

@@ -121,11 +121,15 @@ static struct verdict verdict_of(enum verdict_kind kind, enum verdict_reason rea
 }
 
 // Of a text that was not looked into.
-static struct verdict unread(enum verdict_reason reason) {
+static struct verdict unread(enum verdict_reason reason, const struct catalog *catalog) {
     // What the grammar does not know is an error on any server, most likely.
-    bool is_apart = reason != VERDICT_REASON_SYNTAX;
-    return (struct verdict){
-        .kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true, .apart = is_apart, .timed = true};
+    bool runs = reason != VERDICT_REASON_SYNTAX;
+    return (struct verdict){.kind = VERDICT_UNKNOWN,
+                            .reason = (uint8_t)reason,
+                            .certain = true,
+                            .apart = runs,
+                            .timed = true,
+                            .leaves = runs && catalog && catalog_most_leaves(catalog) != CATALOG_LEAVES_NOTHING};
 }
 
 // What is found inside a statement and only the primary has. What changes data or locks rows is refused by either.
@@ -308,7 +312,7 @@ static struct verdict statement_verdict(const struct tree *t, size_t at, const s
     j.verdict.control = controls[s.type];
     j.verdict.modes = s.modes;
     if (s.names_temp) j.verdict.facts |= FACT_TEMP;
-    if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP);
+    if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP, catalog);
     if (!s.executes) j.verdict.facts &= FACT_TEMP;
     leave(&j, s.executes);
     if (j.verdict.reason == VERDICT_REASON_DDL && (j.verdict.facts & FACT_TEMP)) j.verdict.reason = VERDICT_REASON_TEMP;
@@ -332,11 +336,11 @@ static struct verdict with_hint(struct verdict v, unsigned hints) {
 }
 
 struct verdict classify(struct span sql, const struct classify_options *options) {
-    if (sql.len > options->max_length) return unread(VERDICT_REASON_TOO_LONG);
+    if (sql.len > options->max_length) return unread(VERDICT_REASON_TOO_LONG, options->catalog);
     struct tree *t = NULL;
     enum tree_status status = tree_parse(sql, &t);
-    if (status == TREE_TOO_DEEP) return unread(VERDICT_REASON_TOO_DEEP);
-    if (status != TREE_OK) return unread(VERDICT_REASON_SYNTAX);
+    if (status == TREE_TOO_DEEP) return unread(VERDICT_REASON_TOO_DEEP, options->catalog);
+    if (status != TREE_OK) return unread(VERDICT_REASON_SYNTAX, options->catalog);
     size_t count = tree_count(t);
     struct verdict v = verdict_of(VERDICT_READ, VERDICT_REASON_EMPTY, 0);
     for (size_t i = 0; i < count; i++) {

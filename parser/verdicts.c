@@ -150,7 +150,7 @@ static struct verdict classify_now(const struct verdicts *v, struct span sql) {
 
 struct verdict verdicts_get(struct verdicts *v, struct span sql, bool standard_conforming_strings) {
     if (!standard_conforming_strings) return unknown(VERDICT_REASON_NONSTANDARD_STRINGS);
-    if (sql.len > v->max_parse_length) return unknown(VERDICT_REASON_TOO_LONG);
+    if (sql.len > v->max_parse_length) return classify_now(v, sql);
     struct key k = key_of(v, sql);
     struct entry *e = k.usable ? find(v, &k) : NULL;
     if (e) {

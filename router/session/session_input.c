@@ -348,6 +348,8 @@ static bool may_leave_unseen(const struct session *s, struct span unit) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_FUNCTION) return !calls_large_object(unit);
     if (r->verdict.leaves && (s->on_replica || !s->database->catalog)) return true; // nobody knows what it calls
+    bool unread = r->verdict.reason == VERDICT_REASON_TOO_LONG || r->verdict.reason == VERDICT_REASON_TOO_DEEP;
+    if (unread && r->verdict.leaves && catalog_most_leaves(s->database->catalog) == CATALOG_LEAVES_UNSEEN) return true;
     return (r->verdict.facts & FACT_CALL) || (s->session_mode && !s->on_replica && may_write(s));
 }
 
@@ -366,17 +368,27 @@ static bool may_set_anything(struct session *s, struct span unit) {
     return r->verdict.leaves || (may_write(s) && session_has_new_code(s));
 }
 
-// What the session must know of the unit from now on.
-static void note_facts(struct session *s, struct span unit) {
+// Whether that code may change what texts mean: more than parameters of applications.
+static bool may_change_meaning(const struct session *s) {
+    const struct request *r = &s->request;
+    const struct catalog *c = s->database->catalog;
+    return (r->verdict.facts & FACT_CALL) || r->kind == REQUEST_FUNCTION || r->verdict.kind == VERDICT_UNKNOWN ||
+           s->code || !c || catalog_changes_meaning(c);
+}
+
+// What the session must know of the unit from now on. True when what comes behind it may mean something else.
+static bool note_facts(struct session *s, struct span unit) {
     const struct request *r = &s->request;
     if (r->kind == REQUEST_BATCH && !r->executes && !r->stream) { // what is only parsed does nothing yet
         if (r->closes_name) session_pin(s, 0);
-        return;
+        return false;
     }
     uint32_t facts = r->verdict.facts, caused = pins_caused(facts);
     if (r->unreadable) caused |= PIN_BIT(UNREADABLE);
     if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
     bool anything = may_set_anything(s, unit);
+    bool means = anything && !session_touched_anything(s) && may_change_meaning(s);
+    if (means && r->texts > 1) s->context = settings_new_context(s->env->settings);
     if ((anything || (facts & FACTS_TOUCHING)) && !session_touch(s, unit, anything)) caused |= PIN_BIT(SET);
     if (s->on_replica && caused) { // nothing but an error comes of it there, most likely
         s->server->dirty = true;
@@ -399,6 +411,7 @@ static void note_facts(struct session *s, struct span unit) {
     if ((facts & FACT_DDL) && (!(facts & FACT_TEMP) || (facts & FACT_MULTI))) s->ddl = true;
     if (facts & FACT_DDL) session_note_code(s, unit);
     if (facts & FACT_DEFAULTS) s->defaults = true;
+    return means;
 }
 
 // A client that does nothing has no journal, so the memory goes from one to the next.
@@ -458,10 +471,9 @@ static void send_unit(struct session *s, struct span unit) {
     if (first) s->flush_due = r->flushed && !r->executes && may_sync;
     session_tx_sending(s);
     if (first) response_start(&s->response, s->on_replica && session_tx_may_move(s));
-    note_facts(s, unit);
+    bool means = note_facts(s, unit);
     put_unit(s, unit, begun, out, &raw);
-    // What comes behind it may mean something else.
-    if (r->verdict.leaves && !s->on_replica) s->context = settings_new_context(s->env->settings);
+    if (means) s->context = settings_new_context(s->env->settings);
     s->tail = (uint32_t)r->tail;
     s->tail_discard = false;
     stats_routed(s->env->stats, s->on_replica, s->reason);

@@ -168,6 +168,8 @@ enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL 
 // Notes what the unit may change, whose facts say that it sets something or that runs code which may set `anything`.
 // False when that cannot be told: pin.
 bool session_touch(struct session *s, struct span unit, bool anything);
+// Something may have been set that no text names.
+bool session_touched_anything(const struct session *s);
 // The exchange `due` has been answered.
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
 // Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.

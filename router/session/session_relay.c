@@ -134,6 +134,7 @@ static bool drain_may_end(const struct relay *r) {
 
 void session_relay_shut(struct session *s) {
     struct fault f;
+    if (s->state != SESSION_RELAY) return; // it has been told to go
     fault_set(&f, "57P01", "terminating connection: pgsteer is shutting down");
     relay_fail(s->relay, STAT_ERROR_SHUTDOWN, &f);
 }

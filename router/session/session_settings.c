@@ -21,11 +21,12 @@ enum { SETTINGS_BYTES_MAX = 64 * 1024 };
 // What has been touched and not been read back.
 struct touched {
     struct setting_names names;
-    struct buf rows;  // DataRow messages, while reading
-    uint32_t states;  // bits of pins (session_pins.c): whether there is any state of theirs
-    bool anything;    // DO or CALL: it may have left anything behind
-    bool reading;     // the query has been sent
-    bool undone;      // something of it may have been, and have left a default behind
+    struct buf rows;               // DataRow messages, while reading
+    uint32_t states;               // bits of pins (session_pins.c): whether there is any state of theirs
+    bool anything;                 // DO, CALL, functions and triggers: it may have left anything behind
+    const struct catalog *catalog; // that the names are of; not referenced
+    bool reading;                  // the query has been sent
+    bool undone;                   // something of it may have been, and have left a default behind
     bool counts;      // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
     struct buf reset; // names of which a RESET in the transaction under way was the last
     bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
@@ -109,12 +110,29 @@ static struct touched *touched_of(struct session *s) {
 
 void session_touch_states(struct session *s, uint32_t pins) { touched_of(s)->states |= pins; }
 
+bool session_touched_anything(const struct session *s) { return s->touched && s->touched->anything; }
+
+static bool has_name(struct span names, struct span name) {
+    struct cursor c = cursor_of(names);
+    while (cursor_left(&c))
+        if (span_eq(cursor_cstr(&c), name)) return true;
+    return false;
+}
+
+// A transaction may touch the same a thousand times.
 static void add_touched(struct session *s, const struct setting_names *n, bool anything) {
     if (!buf_len(&n->names) && !anything) return;
-    touched_of(s)->anything |= anything;
+    struct setting_names *to = &touched_of(s)->names;
+    struct cursor c = cursor_of(buf_span(&n->names));
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (!has_name(buf_span(&to->names), name)) buf_put(&to->names, name.ptr, name.len + 1);
+    }
+    to->names.failed |= n->names.failed;
+    to->restores |= n->restores;
+    s->touched->anything |= anything;
+    if (anything) s->touched->catalog = s->database->catalog;
     if (anything) s->touched->states |= PINS_ASKED;
-    buf_put_span(&s->touched->names.names, buf_span(&n->names));
-    s->touched->names.restores |= n->restores;
 }
 
 static bool is_any_of_startup(const struct session *s, struct span names) {
@@ -184,13 +202,26 @@ bool session_touches_nobodys(struct session *s, struct span unit) {
     return nobodys;
 }
 
+// Whatever has been set, since it may be given its default.
+static void collect_set(struct session *s, struct setting_names *n) {
+    settings_put_names(s->settings, &n->names);
+    settings_put_names(s->startup, &n->names);
+    n->restores = true;
+}
+
 // What code that is not in the text may set: whatever is set, and what the server does not list.
 static void collect_unlisted(struct session *s, struct span unit, struct setting_names *n) {
     static const char identity[] = "role\0session_authorization";
+    collect_set(s, n);
     buf_put(&n->names, identity, sizeof identity);
     if (s->database->catalog) buf_put_span(&n->names, catalog_parameters(s->database->catalog));
     session_put_code_names(s, &n->names);
     if (s->request.verdict.facts & FACT_CALL) (void)session_each_text(s, unit, on_body, n);
+}
+
+// All that code may set has been noted in this transaction.
+static bool is_touched_again(const struct session *s) {
+    return session_touched_anything(s) && !s->code && s->touched->catalog == s->database->catalog;
 }
 
 bool session_touch(struct session *s, struct span unit, bool anything) {
@@ -198,24 +229,22 @@ bool session_touch(struct session *s, struct span unit, bool anything) {
     struct setting_names n;
     setting_names_init(&n);
     if (r->verdict.facts & FACTS_TOUCHING) collect(s, unit, &n);
-    if (anything || (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL))) {
-        settings_put_names(s->settings, &n.names);
-        settings_put_names(s->startup, &n.names);
-        n.restores = true;
-    }
-    if (anything) collect_unlisted(s, unit, &n);
+    if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL)) collect_set(s, &n);
     if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
     if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {
         s->lexing = true;
         n.unknown |= r->kind == REQUEST_BATCH && parses_after_run(unit); // it was taken for what it may not be
     }
+    bool resets = n.restores;
+    // What functions and triggers do is rarely such that what stands behind them would have to wait.
+    if (anything && !(is_touched_again(s) && !(r->verdict.facts & FACT_CALL))) collect_unlisted(s, unit, &n);
     add_touched(s, &n, anything);
-    if (n.restores && is_any_of_startup(s, buf_span(&n.names))) {
+    if (resets && is_any_of_startup(s, buf_span(&n.names))) {
         s->touched->restores = true;
         if (is_reset_alone(r->verdict.facts)) buf_put_span(&s->touched->reset, buf_span(&n.names));
     }
-    bool known = !n.unknown && !(s->touched && s->touched->names.names.failed);
+    bool known = !n.unknown && !n.names.failed && !n.local.failed && !(s->touched && s->touched->names.names.failed);
     setting_names_release(&n);
     return known;
 }

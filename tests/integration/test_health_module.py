@@ -712,6 +712,20 @@ SOURCES = {
     "perform s.sets_it();": "state",
     "perform sets_it();": "state",
     "insert into s.fires values (1);": "state",
+    "update \"T\" set i = 1;": "nothing",
+    "if t like 'image/*' then null; end if; perform set_config('a.b', t, false); /* done */": "state",
+    "raise notice '-- %', t; perform set_config('a.b', t, false);": "state",
+    "perform set_config('a.b', set_config('a.c', t, false), true);": "state",
+    "perform count(*) from s.fires;": "nothing",
+    "perform count(*) from s.over;": "state",
+    "perform * from \"Odd name\";": "state",
+    "set \"a.quoted\" = 'x';": "state",
+    "perform set_config('a.' || t, 'x', false);": "unseen",
+    "execute 'set a.' || t || ' = 1';": "unseen",
+    "execute format('set a.%I = %L', t, 'x');": "unseen",
+    "execute format('set %I = %L', t, 'x');": "unseen",
+    "execute format('%s', t);": "unseen",
+    "set seed = 0.5;": "unseen",
     "execute t;": "unseen",
     "execute format(t, 1);": "unseen",
     "execute $1;": "unseen",
@@ -729,7 +743,8 @@ def test_catalog_of_sources(cluster, catalog_database):
                         "$$ select set_config('a.b', '', false); select 1 $$", dbname=db)
     cluster.primary.sql("create function s.runs_it(q text) returns void language plpgsql as "
                         "$$ begin execute q; end $$", dbname=db)
-    cluster.primary.sql("create table s.fires (i int default s.sets_it()); create view s.over as select * from s.fires",
+    cluster.primary.sql("create table s.fires (i int default s.sets_it()); create view s.over as select * from s.fires; "
+                        "create view \"Odd name\" as select s.sets_it()",
                         dbname=db)
     cluster.primary.sql("create function s.atomic() returns int language sql return s.sets_it()", dbname=db)
     cluster.primary.sql("create extension pg_trgm schema s; create extension pgcrypto schema s; "
@@ -751,6 +766,24 @@ def test_catalog_of_sources(cluster, catalog_database):
                                  ("own_c", "unseen")]:
             assert watch.answer("leaves", db, "function", "s", function) == leaves, function
         assert watch.answer("function", db, "s", "atomic", "0") == "volatile"
+
+
+def test_catalog_of_meaning(cluster, catalog_database):
+    """Who sets parameters of applications, and no others, changes no meaning of a text."""
+    db = catalog_database
+    cluster.primary.sql("create function s.sets_it() returns void language plpgsql as $$ begin "
+                        "perform set_config('a.b', 'x', false), pg_advisory_lock(1); set a.c = 'y'; listen z; "
+                        "end $$", dbname=db)
+    with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="500ms") as watch:
+        watch.ready()
+        watch.say("watch", db)
+        wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
+        assert watch.answer("leaves", db, "function", "s", "sets_it") == "state"
+        assert watch.answer("leaves", db, "meaning", "-", "-") == "nothing"
+        cluster.primary.sql("create function s.role() returns void language plpgsql as $$ begin "
+                            "set role monitor; end $$", dbname=db)
+        wait_until(lambda: watch.catalogs == 2, 5, "the change")
+        assert watch.answer("leaves", db, "meaning", "-", "-") == "state"
 
 
 def test_catalog_after_ddl(cluster, catalog_database):

@@ -97,6 +97,7 @@ LEFT = {
     "do": (["do $$ begin perform code.tenant('x'); set role monitor; end $$"], f"{TENANT} || current_user", "xmonitor",
            "-app"),
     "local": (["select code.local('x')"], TENANT, "-", "-"),
+    "long_text": (["insert into code.fires values " + ", ".join(f"({n})" for n in range(20000))], TENANT, "x", "-"),
     "in_c": (["select code.set_limit(0.7)"], "select code.show_limit()::text", "0.7", "0.3"),
     "memory": (["select code.memory()"], "show work_mem", "77MB", "4MB"),
     "path": (["select code.path()"], "show search_path", "code", '"$user", public'),
@@ -267,6 +268,20 @@ def test_code_of_a_moment_ago(few):
         assert value(other, question) == "4MB"
         assert value(conn, question) == "y4MB"
         other.execute("rollback")
+
+
+def test_a_long_transaction(few):
+    """It is asked for once, however often there was something to ask for, and the client is not pinned by it."""
+    with few.connect(application_name="long", options="-c datestyle=german -c intervalstyle=iso_8601") as conn, \
+            few.connect() as other:
+        knows_code(conn)
+        run(conn, "begin")
+        with conn.pipeline():
+            for _ in range(2000):
+                run(conn, "insert into code.fires values (1)")
+        run(conn, "commit")
+        assert value(conn, TENANT) == "x" and value(other, TENANT) == "-"
+        assert few.metric("pgsteer_clients_pinned") == 0
 
 
 def test_event_trigger(few, cluster):

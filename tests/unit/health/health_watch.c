@@ -157,6 +157,7 @@ static void do_leaves(struct watch *w, char **words) {
     enum catalog_leaves l = CATALOG_LEAVES_NOTHING;
     if (c && strcmp(words[2], "function") == 0) l = catalog_function_leaves(c, schema, name);
     if (c && strcmp(words[2], "relation") == 0) l = catalog_relation_leaves(c, schema, name);
+    if (c && strcmp(words[2], "meaning") == 0 && catalog_changes_meaning(c)) l = CATALOG_LEAVES_STATE;
     print(json_pack("{s:s, s:s}", "event", "answer", "answer", c ? names[l] : "no catalog"));
 }
 

@@ -204,9 +204,14 @@ static void leaving(void **state) {
         if (v.leaves != cases[i].leaves || unseen != cases[i].unseen || v.certain != cases[i].certain)
             fail_msg("%s: leaves %d, unseen %d, certain %d", cases[i].sql, v.leaves, unseen, v.certain);
     }
+    assert_true(classify(span_str("select 1, 2"), &(struct classify_options){.max_length = 5, .catalog = c}).leaves);
+    assert_false(classify(span_str("not SQL"), &options).leaves);
     catalog_add_leaving_ddl(c, CATALOG_LEAVES_STATE);
     assert_true(classify(span_str("create table x (a int)"), &options).leaves);
     assert_false(classify(span_str("insert into plain values (1)"), &options).leaves);
+    catalog_unref(c);
+    c = catalog_example();
+    assert_false(classify(span_str("select 1, 2"), &(struct classify_options){.max_length = 5, .catalog = c}).leaves);
     catalog_unref(c);
     options.catalog = NULL;
     assert_true(classify(span_str("select f(1)"), &options).leaves);
