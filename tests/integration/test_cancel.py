@@ -162,11 +162,12 @@ class Target:
         self._conn.socket.close()
 
 
+# The pinned one waits for nobody, so that its statement takes longer than the way of a cancel.
 RACES = {  # name: how its statements run
     "primary": {"sql": "select txid_current(), pg_sleep(0.002)"},
     "replica": {"follow": "select 1"},
     "transaction": {"begin": "begin", "end": "commit"},
-    "pinned": {"begin": "create temp table if not exists t ()", "sql": "select pg_sleep(0.002)", "end": "discard all"},
+    "pinned": {"begin": "create temp table if not exists t ()", "sql": "select pg_sleep(0.006)", "end": "discard all"},
 }
 
 
