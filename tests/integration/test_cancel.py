@@ -167,7 +167,7 @@ RACES = {  # name: how its statements run
     "primary": {"sql": "select txid_current(), pg_sleep(0.002)"},
     "replica": {"follow": "select 1"},
     "transaction": {"begin": "begin", "end": "commit"},
-    "pinned": {"begin": "create temp table if not exists t ()", "sql": "select pg_sleep(0.006)", "end": "discard all"},
+    "pinned": {"begin": "create temp table if not exists t ()", "sql": "select pg_sleep(0.03)", "end": "discard all"},
 }
 
 
