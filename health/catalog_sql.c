@@ -11,8 +11,8 @@
 //   P(arameter of an application) that the source of such a function names
 //   M(eaning): one of them may change more than parameters of applications, and with it what a text means
 // The sources are looked at with regular expressions, which may take a function for more than it is, and hardly, for
-// what PL/pgSQL and SQL say in plain words, for less. What is run by EXECUTE counts as part of the source when it stands
-// there, and as anything when it is an argument.
+// what PL/pgSQL and SQL say in plain words, for less. What is run by EXECUTE counts as part of the source when it
+// stands there, and as anything when it is an argument.
 #include "health/catalog_sql.h"
 
 // The numbers behind :funcid and the like in a stored tree are OIDs of pg_proc. Rule type 1 is ON SELECT.
@@ -169,7 +169,7 @@ const char catalog_sql[] =
     "   ~ ('(?:^|[;''$>)]|\\(\"|\\m(?:begin|then|else|loop))\\s*set\\s+(?!local\\M)[\"\\w%'']|\\mset_config\\M'\n"
     "    '|\\m(reset|discard)\\s|\\mtemp(orary)?\\M|\\mpg_temp|\\mpg_settings\\M')"
     "  UNION ALL SELECT FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid"
-    "   JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang WHERE t.kind = 'f' AND l.lanname = 'c')"
+    "   JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang WHERE t.kind = 'f' AND l.lanname = 'c' AND t.unseen)"
     " UNION ALL SELECT DISTINCT 'P', '', m.name[1], 0, 0, true FROM seeds AS s CROSS JOIN LATERAL"
     " pg_catalog.regexp_matches(s.text,"
     "  '(?:''|\\mset\\s+(?:session\\s+)?\"?)([a-z_][\\w$]*(?:\\.[a-z_][\\w$]*)+)', 'g') AS m (name) WHERE s.sets"
