@@ -15,6 +15,9 @@
 // stands there, and as anything when it is an argument.
 #include "health/catalog_sql.h"
 
+// SET where a command may begin, in a literal as well: not that of an UPDATE, nor SET LOCAL.
+#define SET_COMMAND "(?:^|[;''$>)]|\\(\"|\\m(?:begin|then|else|loop))\\s*set\\s+(?!local\\M)[\"\\w%'']"
+
 // The numbers behind :funcid and the like in a stored tree are OIDs of pg_proc. Rule type 1 is ON SELECT.
 // clang-format off
 const char catalog_sql[] =
@@ -30,11 +33,13 @@ const char catalog_sql[] =
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
     " LEFT JOIN pg_catalog.pg_aggregate AS a ON a.aggfnoid = p.oid"
     "), bodies AS MATERIALIZED ("
-    // Comments go, but not what looks like one in a literal.
-    " SELECT p.oid, l.lanname AS language, p.proargnames AS arguments, pg_catalog.lower(pg_catalog.regexp_replace("
-    "  CASE WHEN p.prosrc <> '' THEN p.prosrc"
-    "   ELSE pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid), '\\n(?:BEGIN ATOMIC|RETURN)\\M.*') END,"
-    "  '(''[^'']*'')|--[^\\n]*|/\\*(?:[^*]|\\*+[^*/])*\\*+/', '\\1 ', 'g')) AS text"
+    // SQL's comments go, but not what looks like one in a literal. In other languages they may be no comments.
+    " SELECT p.oid, l.lanname AS language, p.proargnames AS arguments, pg_catalog.lower("
+    "  CASE WHEN p.prosrc = ''"
+    "   THEN pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid), '\\n(?:BEGIN ATOMIC|RETURN)\\M.*')"
+    "  WHEN l.lanname IN ('sql', 'plpgsql') THEN pg_catalog.regexp_replace(p.prosrc,"
+    "   '(''[^'']*'')|--[^\\n]*|/\\*(?:[^*]|\\*+[^*/])*\\*+/', '\\1 ', 'g')"
+    "  ELSE p.prosrc END) AS text"
     " FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang"
     " WHERE l.lanname NOT IN ('internal', 'c') AND p.prokind IN ('f', 'p') AND p.oid >= 16384"
     "), commands AS MATERIALIZED ("
@@ -46,7 +51,7 @@ const char catalog_sql[] =
     "  END AS command FROM bodies AS b"
     "), seeds AS MATERIALIZED ("
     " SELECT c.oid, c.text, c.command,"
-    "  c.command ~ ('(?:^|[;''$>)]|\\(\"|\\m(?:begin|then|else|loop))\\s*set\\s+(?!local\\M)[\"\\w%'']'\n"
+    "  c.command ~ ('" SET_COMMAND "'\n"
     "   '|\\m(reset|discard|listen|unlisten|deallocate|prepare)\\s+[\"\\w%''*]'\n"
     "   '|\\m(create|replace|into|local|global)\\s+temp(orary)?\\M|\\mpg_temp|\\mwith\\s+hold\\M|\\mpg_settings\\M'\n"
     "   '|\\m(set_config|pg_(try_)?advisory_lock(_shared)?|pg_advisory_unlock\\w*)\\M') AS sets,"
@@ -166,7 +171,7 @@ const char catalog_sql[] =
     " UNION ALL SELECT 'M', '', '', 0, 0, true WHERE EXISTS (SELECT FROM seeds AS s WHERE s.unseen OR s.sets"
     "  AND pg_catalog.regexp_replace(s.command, '\\mset_config\\s*\\(\\s*''[a-z_][\\w$]*\\.[^'']*'''\n"
     "   '|\\mset\\s+(session\\s+)?[a-z_][\\w$]*\\.|\\m(un)?listen\\s', ' ', 'g')"
-    "   ~ ('(?:^|[;''$>)]|\\(\"|\\m(?:begin|then|else|loop))\\s*set\\s+(?!local\\M)[\"\\w%'']|\\mset_config\\M'\n"
+    "   ~ ('" SET_COMMAND "|\\mset_config\\M'\n"
     "    '|\\m(reset|discard)\\s|\\mtemp(orary)?\\M|\\mpg_temp|\\mpg_settings\\M')"
     "  UNION ALL SELECT FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid"
     "   JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang WHERE t.kind = 'f' AND l.lanname = 'c' AND t.unseen)"

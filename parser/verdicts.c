@@ -140,16 +140,13 @@ static struct entry *add(struct verdicts *v, const struct key *k, struct verdict
     return e;
 }
 
-static struct verdict unknown(enum verdict_reason reason) {
-    return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = (uint8_t)reason, .certain = true};
-}
-
 static struct verdict classify_now(const struct verdicts *v, struct span sql) {
     return classify(sql, &(struct classify_options){.max_length = v->max_parse_length, .catalog = v->catalog});
 }
 
 struct verdict verdicts_get(struct verdicts *v, struct span sql, bool standard_conforming_strings) {
-    if (!standard_conforming_strings) return unknown(VERDICT_REASON_NONSTANDARD_STRINGS);
+    if (!standard_conforming_strings)
+        return (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_NONSTANDARD_STRINGS, .certain = true};
     if (sql.len > v->max_parse_length) return classify_now(v, sql);
     struct key k = key_of(v, sql);
     struct entry *e = k.usable ? find(v, &k) : NULL;

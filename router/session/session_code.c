@@ -7,11 +7,13 @@
 // and the parameters of applications that the text of its DDL names are those that the code may set.
 #include "base/mem.h"
 #include "parser/setting_names.h"
+#include "router/session/pins.h"
 #include "router/session/session_parts.h"
 
 // Kept from the first CREATE of code to the catalog that knows of the last.
 struct session_code {
     struct setting_names names;
+    bool temporary; // some is in pg_temp, of which the catalog need not know: kept as long as there may be such
 };
 
 // What the DDL of code says somewhere. One word too many costs a question that need not be asked.
@@ -30,13 +32,16 @@ static void on_text(void *arg, struct span sql) {
         setting_names_init(&s->code->names);
     }
     setting_names_add_body(&s->code->names, sql);
+    s->code->temporary |= (s->request.verdict.facts & FACT_TEMP) != 0;
 }
 
 void session_note_code(struct session *s, struct span unit) { (void)session_each_text(s, unit, on_text, s); }
 
 bool session_has_new_code(struct session *s) {
     const struct catalog *c = s->database->catalog;
-    if (s->code && !s->ddl && c && s->ddl_us <= catalog_read_us(c)) session_forget_code(s);
+    if (!s->code) return false;
+    bool told = !s->ddl && c && s->ddl_us <= catalog_read_us(c);
+    if (told && !(s->code->temporary && (s->pins & PIN_BIT(TEMP)))) session_forget_code(s);
     return s->code != NULL;
 }
 

@@ -21,14 +21,14 @@ enum { SETTINGS_BYTES_MAX = 64 * 1024 };
 // What has been touched and not been read back.
 struct touched {
     struct setting_names names;
-    struct buf rows;               // DataRow messages, while reading
-    uint32_t states;               // bits of pins (session_pins.c): whether there is any state of theirs
-    bool anything;                 // DO, CALL, functions and triggers: it may have left anything behind
-    const struct catalog *catalog; // that the names are of; not referenced
-    bool reading;                  // the query has been sent
-    bool undone;                   // something of it may have been, and have left a default behind
-    bool counts;      // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
-    struct buf reset; // names of which a RESET in the transaction under way was the last
+    struct buf rows;     // DataRow messages, while reading
+    uint32_t states;     // bits of pins (session_pins.c): whether there is any state of theirs
+    bool anything;       // DO, CALL, functions and triggers: it may have left anything behind
+    uint64_t generation; // of the catalog that the names are of
+    bool reading;        // the query has been sent
+    bool undone;         // something of it may have been, and have left a default behind
+    bool counts;         // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
+    struct buf reset;    // names of which a RESET in the transaction under way was the last
     bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
 };
 
@@ -131,7 +131,7 @@ static void add_touched(struct session *s, const struct setting_names *n, bool a
     to->names.failed |= n->names.failed;
     to->restores |= n->restores;
     s->touched->anything |= anything;
-    if (anything) s->touched->catalog = s->database->catalog;
+    if (anything) s->touched->generation = s->database->generation;
     if (anything) s->touched->states |= PINS_ASKED;
 }
 
@@ -221,7 +221,7 @@ static void collect_unlisted(struct session *s, struct span unit, struct setting
 
 // All that code may set has been noted in this transaction.
 static bool is_touched_again(const struct session *s) {
-    return session_touched_anything(s) && !s->code && s->touched->catalog == s->database->catalog;
+    return session_touched_anything(s) && !s->code && s->touched->generation == s->database->generation;
 }
 
 bool session_touch(struct session *s, struct span unit, bool anything) {

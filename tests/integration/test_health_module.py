@@ -736,6 +736,16 @@ SOURCES = {
 }
 
 
+OTHER_LANGUAGES = [  # (language, function, its source)
+    ("plperl", "unseen_perl", "$_SHARED{tenant} = 1;"),
+    ("plperl", "nothing_perl", "my $shared = 1; return $shared;"),
+    ("plperl", "state_perl", "$i--; spi_exec_query('set role nobody');"),
+    ("plpython3u", "unseen_python", "GD['tenant'] = 1"),
+    ("plpython3u", "nothing_python", "SD['plan'] = plpy.prepare('select 1')"),
+    ("plpython3u", "state_python", 'plpy.execute("set role nobody")'),
+]
+
+
 def test_catalog_of_sources(cluster, catalog_database):
     """Which functions may change their session is read from what they say."""
     db = catalog_database
@@ -749,6 +759,10 @@ def test_catalog_of_sources(cluster, catalog_database):
     cluster.primary.sql("create function s.atomic() returns int language sql return s.sets_it()", dbname=db)
     cluster.primary.sql("create extension pg_trgm schema s; create extension pgcrypto schema s; "
                         "create function s.own_c(text) returns int language c as '$libdir/pgcrypto', 'pg_digest'", dbname=db)
+    # The names of languages that need not be installed here: nobody runs these.
+    for language, name, body in OTHER_LANGUAGES:
+        cluster.primary.sql(f"create or replace language {language} handler plpgsql_call_handler; "
+                            f"create function s.{name}() returns void language {language} as $f${body}$f$", dbname=db)
     for n, body in enumerate(SOURCES):
         cluster.primary.sql(f"create function s.body{n}(t text default '') returns void language plpgsql as "
                             f"$f$ begin {body} end $f$", dbname=db)
@@ -758,6 +772,8 @@ def test_catalog_of_sources(cluster, catalog_database):
         wait_until(lambda: watch.catalogs == 1, 5, "the catalog")
         found = {body: watch.answer("leaves", db, "function", "s", f"body{n}") for n, body in enumerate(SOURCES)}
         assert found == SOURCES
+        for _, name, _ in OTHER_LANGUAGES:
+            assert watch.answer("leaves", db, "function", "s", name) == name.split("_")[0], name
         for relation, leaves in [("fires", "state"), ("over", "state"), ("plain", "nothing")]:
             assert watch.answer("leaves", db, "relation", "s", relation) == leaves
         assert watch.answer("leaves", db, "function", "s", "atomic") == "state"

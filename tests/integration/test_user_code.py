@@ -98,6 +98,11 @@ LEFT = {
            "-app"),
     "local": (["select code.local('x')"], TENANT, "-", "-"),
     "long_text": (["insert into code.fires values " + ", ".join(f"({n})" for n in range(20000))], TENANT, "x", "-"),
+    "temporary_function": (["create function pg_temp.f() returns void language sql as "
+                            "$$ select set_config('code.moment', 'x', false), set_config('work_mem', '79MB', false) $$",
+                            "select 1", "select pg_temp.f()", "drop function pg_temp.f()"],
+                           "select coalesce(current_setting('code.moment', true), '') || current_setting('work_mem')",
+                           "x79MB", "4MB"),
     "in_c": (["select code.set_limit(0.7)"], "select code.show_limit()::text", "0.7", "0.3"),
     "memory": (["select code.memory()"], "show work_mem", "77MB", "4MB"),
     "path": (["select code.path()"], "show search_path", "code", '"$user", public'),

@@ -307,7 +307,6 @@ static void execute(struct side *s, const char *portal) {
     buf_msg_end(&s->in, at);
 }
 
-// Parse, Bind, Execute of a DEALLOCATE ALL, and a Parse of a name that the client has behind it.
 // The Close that makes room for another is not come to; but what it was to close was never parsed either.
 static void what_was_never_parsed_is_not_held_again(void **state) {
     (void)state;
@@ -328,6 +327,7 @@ static void what_was_never_parsed_is_not_held_again(void **state) {
     teardown(&s);
 }
 
+// Parse, Bind, Execute of a DEALLOCATE ALL, and a Parse of a name that the client has behind it.
 static void deallocate_all_then_parse(struct side *s, const char *executed) {
     setup(s);
     parse(s, "a", "SELECT 1");
