@@ -87,6 +87,15 @@ static bool same_login(const struct config *a, const struct config *b) {
            strcmp(a->monitor_database, b->monitor_database) == 0;
 }
 
+// Whether the primary of the latest topology is among the servers, and serves.
+static bool has_primary(const struct health *h) {
+    const struct topology *t = h->topology;
+    const char *name = t->primary >= 0 ? t->nodes[t->primary].name : NULL;
+    for (size_t i = 0; i < h->n_servers && name; i++)
+        if (strcmp(h->servers[i]->name, name) == 0) return judge_serves(&h->servers[i]->facts);
+    return false;
+}
+
 void health_reload(struct health *h, struct config *config) {
     struct server **before = h->servers;
     struct config *old = h->config;
@@ -112,8 +121,9 @@ void health_reload(struct health *h, struct config *config) {
         if (before[i]) server_free(before[i]);
     mem_free(before);
     config_unref(old);
-    // Who asks for a reload has looked: which cluster this is and how far it had come is found out again.
-    h->cluster = (struct cluster){0, 0};
+    // Who asks for a reload while nothing can be written has looked: which cluster this is and how far it had come is
+    // found out again. Otherwise that is known, and servers that are new do not put it in doubt.
+    if (!has_primary(h)) h->cluster = (struct cluster){0, 0};
     publish_always(h);
     watch_schedule(h);
 }

@@ -464,12 +464,15 @@ static bool should_yield(const struct pool *p, const struct server *s) {
     return ilist_empty(&p->waiters) || pools_now_us(p->pools) - s->connected_at_us >= (uint64_t)YIELD_AFTER_MS * 1000;
 }
 
+// The reserve has done its work, or the size was lowered.
+static bool is_too_large(const struct pool *p) { return ilist_empty(&p->waiters) && budget_is_over(p->budget); }
+
 // Why an idle connection is closed rather than kept; NULL = it is kept.
 static const char *reason_to_close(const struct pool *p, const struct server *s) {
     if (s->close_when_idle || !p->node) return "it was to be closed";
     if (pool_is_too_old(p, s)) return "server_lifetime";
     if (!s->anchor && pool_is_vacated(p)) return "somebody wants its database for himself";
-    if (ilist_empty(&p->waiters) && budget_is_over(p->budget)) return "the pool is larger than its size";
+    if (is_too_large(p)) return "the pool is larger than its size";
     return should_yield(p, s) ? "another worker needs it" : NULL;
 }
 
@@ -516,7 +519,7 @@ void pool_discard(struct server *s, const char *why) {
 void pool_yield_idle(struct pool *p) {
     struct ilist *lists[] = {&p->idle, &p->anchored};
     for (size_t i = 0; i < countof(lists); i++)
-        for (struct ilink *n; (n = ilist_last(lists[i])) && should_yield(p, server_at(n));)
+        for (struct ilink *n; (n = ilist_last(lists[i])) && (is_too_large(p) || should_yield(p, server_at(n)));)
             pool_close_server(server_at(n), NULL);
 }
 

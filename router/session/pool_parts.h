@@ -97,7 +97,7 @@ void pool_close_server(struct server *s, const char *why);
 // All waiters are failed with `f`, from the loop.
 void pool_doom(struct pool *p, const struct fault *f);
 void pool_fail_waiters(struct pool *p);
-// Idle connections go to workers that want one and have fewer.
+// Idle connections go to workers that want one and have fewer; what is over the size of the pool goes.
 void pool_yield_idle(struct pool *p);
 // Nothing points to it any more.
 NODISCARD bool pool_is_empty(const struct pool *p);

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -597,6 +598,18 @@ def test_reload(cluster, tmp_path):
         watch.until(lambda t: set(t["nodes"]) == {"pg1", "pg3"} and t["primary"] == "pg1")
         wait_until(lambda: two.value("select count(*) from pg_stat_activity where application_name = 'pgsteer'") == 0, 5,
                    "its connection to be gone")
+        # Servers that do not answer put nothing in doubt, however many there are.
+        silent = [socket.create_server(("127.0.0.1", 0), backlog=8) for _ in range(3)]
+        lines = path.read_text()
+        path.write_text(lines + "".join(f"[server s{i}]\nhost = 127.0.0.1\nport = {s.getsockname()[1]}\n"
+                                        for i, s in enumerate(silent)))
+        since = len(watch.topologies)
+        watch.say("reload")
+        watch.until(lambda t: len(t["nodes"]) == 5)
+        assert all(t["primary"] == "pg1" for t in watch.topologies[since:])
+        watch.steady(1.2, lambda t: t["primary"] == "pg1")
+        for s in silent:
+            s.close()
         # A bad file changes nothing.
         path.write_text("[pgsteer]\nnonsense = 1\n")
         watch.say("reload")

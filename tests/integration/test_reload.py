@@ -40,25 +40,38 @@ def test_server_removed_and_added(router, cluster):
 def test_pool_size(router, cluster):
     endpoint = router(default_pool_size=2, workers=1)
 
-    def most():
-        """How many transactions get a server at once."""
+    def serves(count):
+        """Six clients want a transaction each: so many have one at once, and no more before the last has had its own."""
         conns = [endpoint.connect() for _ in range(6)]
         try:
             for conn in conns:
                 conn.pgconn.send_query(b"begin; select txid_current()")
                 conn.pgconn.flush()
-            wait_until(lambda: endpoint.metric("db_connection_pool_size", state="waiting") +
-                       len(endpoint.backends(cluster.primary)) >= 6, 5, "all to be served or waiting")
-            return 6 - endpoint.metric("db_connection_pool_size", state="waiting")
+            for ended in range(6):
+                left = 6 - ended
+                wait_until(lambda: endpoint.metric("db_connection_pool_size", state="waiting") == max(left - count, 0),
+                           10, f"{count} of {left} to be served")
+                assert len(endpoint.backends(cluster.primary)) == count
+                wait_until(lambda: any(map(replied, conns)), 5, "one of them to have its transaction")
+                conn = next(filter(replied, conns))
+                while conn.pgconn.get_result():
+                    pass
+                conn.execute("rollback")
+                conns.remove(conn)
+                conn.close()
         finally:
             for conn in conns:
                 conn.close()
 
-    assert most() == 2
+    def replied(conn):
+        conn.pgconn.consume_input()
+        return not conn.pgconn.is_busy()
+
+    serves(2)
     endpoint.reload(default_pool_size=5, workers=1)
-    wait_until(lambda: most() == 5, 10, "the pool to have grown")
+    serves(5)
     endpoint.reload(default_pool_size=1, workers=1)
-    wait_until(lambda: len(endpoint.backends(cluster.primary)) <= 1, 10, "the pool to have shrunk")
+    wait_until(lambda: len(endpoint.backends(cluster.primary)) == 1, 10, "the pool to have shrunk")
 
 
 def test_thresholds(router, cluster, table):

@@ -525,6 +525,16 @@ static void sizes_follow_the_config(void **state) {
     reconfigure();
     for (size_t i = 0; i < 3; i++) visitor_go(&v[i]);
     expect_gauges(0, 1, 0);
+    // Those that are idle when it becomes smaller go as well.
+    w.config.default_pool_size = 3;
+    reconfigure();
+    for (size_t i = 0; i < 3; i++) visitor_wait(&v[i], &w);
+    for (size_t i = 0; i < 3; i++) visitor_go(&v[i]);
+    expect_gauges(0, 3, 0);
+    w.config.default_pool_size = 2;
+    reconfigure();
+    RUN_UNTIL(&w, gauge_of(&w, STAT_GAUGE_POOL_IDLE) != 3);
+    expect_gauges(0, 2, 0);
 }
 
 static void another_name_on_the_server(void **state) {
