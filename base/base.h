@@ -14,6 +14,10 @@
 
 #define countof(a) (sizeof(a) / sizeof((a)[0]))
 
+// What the macro `x` stands for, as a string.
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+
 // The object that embeds `member` at `ptr`.
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

@@ -115,8 +115,8 @@ static void add_row(struct catalog *out, const struct dbconn *c, size_t row) {
 static void on_result(void *owner) {
     struct catalog_probe *p = owner;
     struct watched *w = p->current;
-    if (dbconn_rows(p->conn) > (size_t)atol(CATALOG_ROWS_MAX)) {
-        read_failed(p, "", "it has more than " CATALOG_ROWS_MAX " functions and relations to know of");
+    if (dbconn_rows(p->conn) > (size_t)CATALOG_ROWS_MAX) {
+        read_failed(p, "", "it has more than " STRINGIFY(CATALOG_ROWS_MAX) " functions and relations to know of");
         return;
     }
     XXH128_hash_t hash = hash_rows(p->conn);

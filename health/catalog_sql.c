@@ -15,6 +15,8 @@
 // stands there, and as anything when it is an argument.
 #include "health/catalog_sql.h"
 
+#include "base/base.h"
+
 // SET where a command may begin, in a literal as well: not that of an UPDATE, nor SET LOCAL.
 #define SET_COMMAND "(?:^|[;''$>)]|\\(\"|\\m(?:begin|then|else|loop))\\s*set\\s+(?!local\\M)[\"\\w%'']"
 
@@ -179,4 +181,4 @@ const char catalog_sql[] =
     " pg_catalog.regexp_matches(s.text,"
     "  '(?:''|\\mset\\s+(?:session\\s+)?\"?)([a-z_][\\w$]*(?:\\.[a-z_][\\w$]*)+)', 'g') AS m (name) WHERE s.sets"
     "    OR s.unseen"
-    " ORDER BY 1, 2, 3, 4, 5, 6 LIMIT 1 + " CATALOG_ROWS_MAX;
+    " ORDER BY 1, 2, 3, 4, 5, 6 LIMIT 1 + " STRINGIFY(CATALOG_ROWS_MAX);

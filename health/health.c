@@ -87,12 +87,14 @@ static bool same_login(const struct config *a, const struct config *b) {
            strcmp(a->monitor_database, b->monitor_database) == 0;
 }
 
-// Whether the primary of the latest topology is among the servers, and serves.
-static bool has_primary(const struct health *h) {
+// Whether the primary of the latest topology is still configured as one, and serves.
+static bool keeps_primary(const struct health *h) {
     const struct topology *t = h->topology;
     const char *name = t->primary >= 0 ? t->nodes[t->primary].name : NULL;
-    for (size_t i = 0; i < h->n_servers && name; i++)
-        if (strcmp(h->servers[i]->name, name) == 0) return judge_serves(&h->servers[i]->facts);
+    for (size_t i = 0; i < h->n_servers && name; i++) {
+        const struct server *s = h->servers[i];
+        if (strcmp(s->name, name) == 0) return judge_serves(&s->facts) && s->wanted_role != SERVER_ROLE_REPLICA;
+    }
     return false;
 }
 
@@ -123,7 +125,7 @@ void health_reload(struct health *h, struct config *config) {
     config_unref(old);
     // Who asks for a reload while nothing can be written has looked: which cluster this is and how far it had come is
     // found out again. Otherwise that is known, and servers that are new do not put it in doubt.
-    if (!has_primary(h)) h->cluster = (struct cluster){0, 0};
+    if (!keeps_primary(h)) h->cluster = (struct cluster){0, 0};
     publish_always(h);
     watch_schedule(h);
 }
