@@ -7,16 +7,14 @@ import resource
 import sys
 import time
 
-from . import ROOT, note, peers, scenarios
+from . import ROOT, note, peers, report, scenarios
 from .machine import facts
-
-SECTIONS = ("load", "paced", "instructions", "syscalls", "classify", "memory", "scale")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tools/bench", description="Measures pgsteer beside its peers.")
     parser.add_argument("--quick", action="store_true", help="the main figures, in less than three minutes")
-    for section in SECTIONS:
+    for section in report.SECTIONS:
         parser.add_argument(f"--{section}", dest="sections", action="append_const", const=section,
                             help="only this section; several may be named")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the page from what is in the folder")
@@ -43,7 +41,7 @@ def settle(args):
     chosen = args.scenarios.split(",") if args.scenarios else scenarios.QUICK if args.quick else None
     args.scenarios = scenarios.named(chosen) if chosen else scenarios.ALL
     needed = {s.section for s in args.scenarios}
-    args.sections = [] if args.report else args.sections or [s for s in SECTIONS if not chosen or s in needed]
+    args.sections = [] if args.report else args.sections or [s for s in report.SECTIONS if not chosen or s in needed]
     return args
 
 
@@ -79,7 +77,6 @@ def main():
     allow_files()
     for section in args.sections:
         run_section(args, section)
-    from . import report
     report.write(args.output)
     note(f"took {time.monotonic() - began:.0f} s")
     return 0
