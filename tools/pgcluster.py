@@ -29,6 +29,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pki
@@ -272,6 +273,7 @@ class Node:
         self.data = cluster.path(name)
         self.log_path = cluster.path(name + ".log")
         self._process = None
+        self._kept, self._kept_of, self._asking = None, None, threading.RLock()
 
     def __repr__(self):
         return f"{self.name}:{self.port}"
@@ -323,6 +325,7 @@ class Node:
     def stop(self, mode="fast"):
         """Ends it: smart waits for clients, fast sends them away (57P01), immediate does not even flush."""
         self.cluster.dirty = True
+        self.hang_up()
         pid = self.pid
         if pid is not None:
             send(pid, {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
@@ -346,6 +349,7 @@ class Node:
     def freeze(self):
         """SIGSTOP to the whole instance: its connections stay and nothing answers."""
         self.cluster.dirty = True
+        self.hang_up()
         signal_instance(self.pid, signal.SIGSTOP)
 
     def thaw(self):
@@ -367,6 +371,31 @@ class Node:
         with self.connect(dbname, user) as conn:
             cursor = conn.execute(query, params)
             return cursor.fetchall() if cursor.description else None
+
+    def ask(self, query, params=None):
+        """The rows of a query that changes nothing, on a connection that is kept: for what is asked again and again."""
+        import psycopg
+        with self._asking:
+            pid = self.pid
+            if self._kept_of != pid:
+                self.hang_up()
+            for fresh in (self._kept is None, True):
+                if self._kept is None:
+                    self._kept, self._kept_of = self.connect("postgres"), pid
+                try:
+                    return self._kept.execute(query, params).fetchall()
+                except psycopg.OperationalError:  # somebody may have ended it meanwhile
+                    self.hang_up()
+                    if fresh:
+                        raise
+        return None
+
+    def hang_up(self):
+        """Gives up the connection of ask()."""
+        with self._asking:
+            if self._kept is not None:
+                self._kept.close()
+            self._kept = self._kept_of = None
 
     def value(self, query, params=None, dbname="postgres"):
         return self.sql(query, params, dbname)[0][0]
@@ -422,7 +451,7 @@ class Replica(Node):
                 f"application_name={self.name}")
 
     def streaming(self):
-        return bool(self.sql("select 1 from pg_stat_wal_receiver where status = 'streaming'"))
+        return bool(self.ask("select 1 from pg_stat_wal_receiver where status = 'streaming'"))
 
     def cut_walreceiver(self):
         """No WAL comes any more, while the primary, the replica and the network between them are well."""
@@ -522,6 +551,7 @@ class Cluster:
             send(pid, signal.SIGQUIT)
             signal_instance(pid, signal.SIGCONT)
         for node, pid in zip(self.nodes, pids):
+            node.hang_up()
             node._gone(pid)
         self.nodes = []
         shutil.rmtree(self.path(), ignore_errors=True)
@@ -531,16 +561,16 @@ class Cluster:
     def caught_up(self, timeout=30):
         """Waits until every replica has replayed all that is committed on the primary now."""
         # Not the insert position: after a WAL switch that stands behind a page header which no replica will replay.
-        lsn = self.primary.value("select pg_current_wal_flush_lsn()")
+        lsn = self.primary.ask("select pg_current_wal_flush_lsn()")[0][0]
         for node in self.replicas:
-            wait_until(lambda: node.value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), timeout,
+            wait_until(lambda: node.ask("select pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,))[0][0], timeout,
                        f"{node.name} to replay up to {lsn}")
 
     def at_work(self):
         """The clients' statements and transactions under way on any server: (server, pid, state, text)."""
         query = ("select pid, state, query from pg_stat_activity where backend_type = 'client backend' "
                  "and state <> 'idle' and pid <> pg_backend_pid()")
-        return [(node.name, *row) for node in self.nodes for row in node.sql(query)]
+        return [(node.name, *row) for node in self.nodes for row in node.ask(query)]
 
     def wait_quiet(self, timeout=15):
         """Waits until nothing is at work: what was left behind would hold up replay, or whoever comes next."""

@@ -271,7 +271,7 @@ class Router(Endpoint):
         def left():
             for node in self.cluster.nodes:
                 if node.pid is not None:
-                    yield from node.sql("select pid, client_port, state, query from pg_stat_activity "
+                    yield from node.ask("select pid, client_port, state, query from pg_stat_activity "
                                         "where client_port = any(%s)", (ports_to(sockets, node),))
 
         def gone():
@@ -393,7 +393,7 @@ class Router(Endpoint):
 
     def backends(self, node, user="app", dbname=DATABASE):
         """Backends of `node` that serve this router for a user and database."""
-        return node.sql("select pid, state, query from pg_stat_activity where usename = %s and datname = %s and "
+        return node.ask("select pid, state, query from pg_stat_activity where usename = %s and datname = %s and "
                         "client_port = any(%s)", (user, dbname, ports_to(self.server_sockets(), node)))
 
 
