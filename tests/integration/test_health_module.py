@@ -509,6 +509,28 @@ def test_server_of_another_cluster(cluster, new_cluster):
         assert node["state"] == "up"
 
 
+def test_reload_after_an_upgrade(new_cluster, tmp_path):
+    """The primary has been upgraded, which makes it another system, and a replica has not: a reload finds that out."""
+    old, upgraded = new_cluster(replicas=1), new_cluster(replicas=0).primary
+    path = tmp_path / "pgsteer.ini"
+    servers = zip(("primary", "replica", "upgraded"), (*old.nodes, upgraded))
+    path.write_text("[pgsteer]\nauth_type = trust\nlisten_addr = 127.0.0.1\nmonitor_user = monitor\n"
+                    f"monitor_password = {USERS['monitor'][0]}\nserver_tls_sslmode = disable\n" + "".join(
+                        f"[server {name}]\nhost = {node.host}\nport = {node.port}\n" for name, node in servers) +
+                    "[database *]\n")
+    with Watch.of_file(str(path)) as watch:
+        watch.until(lambda t: t["primary"] == "primary" and t["nodes"]["replica"]["reads"])
+        watch.node("upgraded", reason="other_system")
+        watch.say("reload")
+        watch.steady(0.5, lambda t: t["primary"] == "primary")
+        old.primary.stop()
+        watch.until(lambda t: t["primary"] is None)
+        watch.steady(0.5, lambda t: t["primary"] is None)
+        watch.say("reload")
+        watch.until(lambda t: t["primary"] == "upgraded")
+        watch.node("replica", reason="other_system")
+
+
 def test_roles_of_the_config(cluster):
     one, two, three = (f"name={n.name} host={n.host} port={n.port}" for n in cluster.nodes)
     with Watch(None, [one + " role=replica", two + " role=primary", three]) as watch:
