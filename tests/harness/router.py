@@ -209,8 +209,10 @@ class Router(Endpoint):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 return self.http("/readiness")[0] == 200
         self._wait(ready, timeout, "/readiness to say 200")
+        # What a statement that failed has written (it prunes, say) is not flushed, and so not replicated, before something
+        # else is: on an idle primary that is the background writer's snapshot, every 15 s.
         for name in self.replica_names:
-            self.wait_replica(name)
+            self.wait_replica(name, timeout=30)
 
     def wait_replica(self, name, healthy=True, timeout=15):
         """Waits until the router takes the replica to be fit for reads, or unfit."""

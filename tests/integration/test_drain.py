@@ -28,8 +28,8 @@ def test_idle_clients_get_57p01(router):
         assert [e["C"] for e in fe.errors(got)] == ["57P01"]
         assert fe.errors(got)[0]["S"] == "FATAL"
         conn.socket.close()
-    assert endpoint.wait_exit(5) == 0
-    assert time.monotonic() - start < 3
+    assert endpoint.wait_exit(10) == 0
+    assert time.monotonic() - start < 10
     endpoint.stop()
 
 
@@ -108,7 +108,7 @@ def test_no_new_clients_while_draining(router):
         start = time.monotonic()
         with pytest.raises(psycopg.OperationalError):
             endpoint.connect()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 10
         assert conn.execute("select 1").fetchone() == (1,)
         conn.execute("commit")
     assert endpoint.wait_exit(10) == 0
@@ -136,7 +136,7 @@ def test_deadline(router):
     start = time.monotonic()
     endpoint.send_signal(signal.SIGTERM)
     got = conn.drain()
-    assert 0.8 < time.monotonic() - start < 4
+    assert 0.8 < time.monotonic() - start < 10
     assert [e["C"] for e in fe.errors(got)] == ["57P01"]
     assert endpoint.wait_exit(5) == 0
     endpoint.stop()
@@ -155,8 +155,8 @@ def test_stop_now(router, signals):
         if n == 0 and len(signals) > 1:
             endpoint.wait_log("(?i)drain|shut|stop", since=since)
     conn.drain()
-    assert endpoint.wait_exit(5) == 0
-    assert time.monotonic() - start < 3
+    assert endpoint.wait_exit(10) == 0
+    assert time.monotonic() - start < 10
     endpoint.stop()
 
 

@@ -119,12 +119,10 @@ def test_no_stale_read_with_pauses(router, late, numbers):
 def test_reads_return_quickly(router, cluster, table):
     """On replicas that are not late the way back takes a moment, not a health interval."""
     name = table(rows="values (1, 0)")
-    with router(health_interval="1s").connect() as conn:
+    with router(health_interval="20s").connect() as conn:
         for n in range(5):
             conn.execute(f"update {name} set v = {n}")
-            start = time.monotonic()
-            wait_until(lambda: port(conn) != cluster.primary.port, 5, "reads on replicas again", interval=0.001)
-            assert time.monotonic() - start < 0.7
+            wait_until(lambda: port(conn) != cluster.primary.port, 10, "reads on replicas again", interval=0.001)
 
 
 def test_only_the_writer_is_held_back(router, late, table):

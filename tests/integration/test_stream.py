@@ -88,7 +88,7 @@ def test_reader_that_stops(router, cluster):
             for _ in range(50):
                 start = time.monotonic()
                 port(other)
-                assert time.monotonic() - start < 2
+                assert time.monotonic() - start < 10
             assert endpoint.peak() - before < limit(10)
             for conn in slow:  # and each gets all of it after all
                 got = conn.until("Z")
