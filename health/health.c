@@ -87,15 +87,17 @@ static bool same_login(const struct config *a, const struct config *b) {
            strcmp(a->monitor_database, b->monitor_database) == 0;
 }
 
+static struct server *find_server(const struct health *h, const char *name) {
+    for (size_t i = 0; i < h->n_servers; i++)
+        if (strcmp(h->servers[i]->name, name) == 0) return h->servers[i];
+    return NULL;
+}
+
 // Whether the primary of the latest topology is still configured as one, and serves.
 static bool keeps_primary(const struct health *h) {
     const struct topology *t = h->topology;
-    const char *name = t->primary >= 0 ? t->nodes[t->primary].name : NULL;
-    for (size_t i = 0; i < h->n_servers && name; i++) {
-        const struct server *s = h->servers[i];
-        if (strcmp(s->name, name) == 0) return judge_serves(&s->facts) && s->wanted_role != SERVER_ROLE_REPLICA;
-    }
-    return false;
+    const struct server *s = t->primary >= 0 ? find_server(h, t->nodes[t->primary].name) : NULL;
+    return s && judge_serves(&s->facts) && s->wanted_role != SERVER_ROLE_REPLICA;
 }
 
 void health_reload(struct health *h, struct config *config) {
@@ -188,8 +190,8 @@ static void deliver_report(struct mail *m, void *owner) {
     struct health *h = owner;
     struct report *r = container_of(m, struct report, mail);
     atomic_fetch_sub_explicit(&h->reports, 1, memory_order_relaxed);
-    for (size_t i = 0; i < h->n_servers; i++)
-        if (strcmp(h->servers[i]->name, r->node_name) == 0) server_hurry(h->servers[i], doubts_of(r->evidence));
+    struct server *s = find_server(h, r->node_name);
+    if (s) server_hurry(s, doubts_of(r->evidence));
     mem_free(r);
 }
 
