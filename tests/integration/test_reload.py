@@ -49,9 +49,8 @@ def test_pool_size(router, cluster):
                 conn.pgconn.flush()
             for ended in range(6):
                 left = 6 - ended
-                wait_until(lambda: endpoint.metric("db_connection_pool_size", state="waiting") == max(left - count, 0),
+                wait_until(lambda: (waiting(), len(endpoint.backends(cluster.primary))) == (max(left - count, 0), count),
                            10, f"{count} of {left} to be served")
-                assert len(endpoint.backends(cluster.primary)) == count
                 wait_until(lambda: any(map(replied, conns)), 5, "one of them to have its transaction")
                 conn = next(filter(replied, conns))
                 while conn.pgconn.get_result():
@@ -62,6 +61,9 @@ def test_pool_size(router, cluster):
         finally:
             for conn in conns:
                 conn.close()
+
+    def waiting():
+        return endpoint.metric("db_connection_pool_size", state="waiting")
 
     def replied(conn):
         conn.pgconn.consume_input()
