@@ -106,6 +106,7 @@ static void add_row(struct catalog *out, const struct dbconn *c, size_t row) {
     case 'F': catalog_add_leaving_function(out, schema, name, leaves); break;
     case 'R': catalog_add_leaving_relation(out, schema, name, leaves); break;
     case 'D': catalog_add_leaving_ddl(out, leaves); break;
+    case 'A': catalog_add_leaving_anything(out, leaves); break;
     case 'M': catalog_add_meaning(out); break;
     case 'P': catalog_add_parameter(out, name); break;
     default: break;

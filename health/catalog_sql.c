@@ -5,9 +5,10 @@
 // One query, so that all of it is of one moment. Its columns are (kind, schema, name, min_args, max_args, volatile) and
 // its rows, by kind:
 //   f(unction), o(perator), r(elation that only the primary serves)
-//   F(unction), R(elation) and D(DL) that may leave something in the session: of the source of a user's function (CTE
-//       seeds), of one that calls it, or of a trigger, default, policy or rule that does; min_args is 1 where what is
-//       left cannot be asked for
+//   F(unction, or operator, or type), R(elation) and D(DL) that may leave something in the session: of the source of a
+//       user's function (CTE seeds), of one that calls it, or of an operator, cast, domain, trigger, default, index,
+//       policy or rule that does; min_args is 1 where what is left cannot be asked for
+//   A(nything) may: such a function is behind a cast or comparison that no text shows
 //   P(arameter of an application) that the source of such a function names
 //   M(eaning): one of them may change more than parameters of applications, and with it what a text means
 // The sources are looked at with regular expressions, which may take a function for more than it is, and hardly, for
@@ -79,6 +80,12 @@ const char catalog_sql[] =
     // A table is of interest to who may change it, a view or one with policies to who reads it as well.
     " SELECT 'f' AS kind, p.oid, pg_catalog.lower(p.proname) AS name, true AS read FROM pg_catalog.pg_proc AS p"
     "  WHERE p.oid >= 16384"
+    " UNION ALL SELECT 'o', o.oid, o.oprname, true"
+    "  FROM pg_catalog.pg_operator AS o JOIN bodies AS b ON b.oid = o.oprcode"
+    " UNION ALL SELECT 't', y.oid, pg_catalog.lower(y.typname), true FROM pg_catalog.pg_type AS y"
+    "  WHERE y.oid >= 16384 AND y.typtype = 'd'"
+    "   OR y.oid >= 16384 AND EXISTS ("
+    "    SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = y.typrelid AND c.relkind = 'c')"
     " UNION ALL SELECT 'r', r.oid, pg_catalog.lower(r.relname), r.relkind = 'v' OR r.relrowsecurity"
     "  FROM pg_catalog.pg_class AS r WHERE r.oid >= 16384 AND r.relkind IN ('r', 'p', 'v', 'f')"
     "), named_oddly AS MATERIALIZED ("
@@ -103,9 +110,16 @@ const char catalog_sql[] =
     "  SELECT 'f', m.oid FROM mentions AS m WHERE m.of = t.kind AND m.of_oid = t.oid"
     "  UNION ALL SELECT CASE d.classid"
     "    WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'f'"
+    "    WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN 'o'"
+    "    WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN 't'"
     "    WHEN 'pg_catalog.pg_event_trigger'::pg_catalog.regclass THEN 'd' ELSE 'r' END,"
     "   CASE d.classid"
     "    WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.objid"
+    "    WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN d.objid"
+    // A table's type is not: rows are taken and given as they are.
+    "    WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN CASE WHEN t.kind = 't' THEN d.objid END"
+    "    WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN (SELECT COALESCE(pg_catalog.max(i.indrelid), d.objid)"
+    "      FROM pg_catalog.pg_index AS i WHERE i.indexrelid = d.objid)"
     "    WHEN 'pg_catalog.pg_event_trigger'::pg_catalog.regclass THEN 0::pg_catalog.oid"
     "    WHEN 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN (SELECT r.ev_class FROM pg_catalog.pg_rewrite"
     "      AS r WHERE r.oid = d.objid)"
@@ -118,7 +132,18 @@ const char catalog_sql[] =
     "    WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN (SELECT r.conrelid"
     "      FROM pg_catalog.pg_constraint AS r WHERE r.oid = d.objid AND r.contype = 'c') END"
     "   FROM pg_catalog.pg_depend AS d WHERE d.refobjid = t.oid AND d.refclassid = CASE t.kind"
-    "    WHEN 'f' THEN 'pg_catalog.pg_proc'::pg_catalog.regclass ELSE 'pg_catalog.pg_class'::pg_catalog.regclass END"
+    "    WHEN 'f' THEN 'pg_catalog.pg_proc'::pg_catalog.regclass"
+    "    WHEN 'o' THEN 'pg_catalog.pg_operator'::pg_catalog.regclass"
+    "    WHEN 't' THEN 'pg_catalog.pg_type'::pg_catalog.regclass ELSE 'pg_catalog.pg_class'::pg_catalog.regclass END"
+    "  UNION ALL SELECT 't', r.contypid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_constraint AS r"
+    "    ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND r.oid = d.objid AND r.contypid <> 0"
+    "   WHERE d.refobjid = t.oid AND (t.kind, d.refclassid) IN (('f', 'pg_catalog.pg_proc'::pg_catalog.regclass),"
+    "    ('o', 'pg_catalog.pg_operator'::pg_catalog.regclass), ('t', 'pg_catalog.pg_type'::pg_catalog.regclass))"
+    "  UNION ALL SELECT 't', c.reltype FROM pg_catalog.pg_class AS c"
+    "   WHERE t.kind = 'r' AND c.oid = t.oid AND c.relkind = 'c'"
+    // Extensions' functions of C often do not say that they are harmless, and are.
+    "  UNION ALL SELECT 't', c.casttarget FROM pg_catalog.pg_cast AS c JOIN bodies AS b ON b.oid = c.castfunc"
+    "   WHERE t.kind = 'f' AND c.castfunc = t.oid"
     "  UNION ALL SELECT 'r', i.inhparent FROM pg_catalog.pg_inherits AS i WHERE t.kind = 'r' AND i.inhrelid = t.oid"
     "  UNION ALL SELECT 'r', c.confrelid FROM pg_catalog.pg_constraint AS c WHERE t.kind = 'r'"
     "    AND c.conrelid = t.oid AND c.contype = 'f'"
@@ -152,6 +177,13 @@ const char catalog_sql[] =
     " SELECT c.oid FROM pg_catalog.pg_class AS c"
     " WHERE c.relkind IN ('f', 'S') OR c.relkind IN ('r', 'm') AND c.relpersistence = 'u'"
     " UNION SELECT c.relation FROM calls AS c JOIN acting AS a ON a.oid = c.function"
+    " UNION SELECT COALESCE(r.ev_class, p.polrelid) FROM touching AS t JOIN pg_catalog.pg_depend AS d"
+    "   ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = t.oid"
+    "  LEFT JOIN pg_catalog.pg_rewrite AS r"
+    "   ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+    "  LEFT JOIN pg_catalog.pg_policy AS p"
+    "   ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND p.oid = d.objid"
+    "  WHERE t.kind = 't' AND (r.oid IS NOT NULL OR p.oid IS NOT NULL)"
     " UNION SELECT r.reader FROM primary_only AS p JOIN reads AS r ON r.relation = p.oid"
     ") SELECT 'f' AS kind, f.schema, f.name, f.min_args, f.max_args,"
     "  f.volatile OR f.oid IN (SELECT t.oid FROM touching AS t WHERE t.kind = 'f') FROM functions AS f"
@@ -162,14 +194,25 @@ const char catalog_sql[] =
     " UNION ALL SELECT 'r', n.nspname, c.relname, 0, 0, true"
     " FROM primary_only AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.oid"
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-    " UNION ALL SELECT 'F', n.nspname, p.proname, pg_catalog.max(t.unseen::int), 0, true"
-    " FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid"
-    " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE t.kind = 'f' GROUP BY 2, 3"
+    " UNION ALL SELECT 'F', n.nspname, c.name, pg_catalog.max(c.unseen::int), 0, true FROM ("
+    "  SELECT p.pronamespace AS namespace, p.proname AS name, t.unseen"
+    "   FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid WHERE t.kind = 'f'"
+    "  UNION ALL SELECT o.oprnamespace, o.oprname, t.unseen"
+    "   FROM touching AS t JOIN pg_catalog.pg_operator AS o ON o.oid = t.oid WHERE t.kind = 'o'"
+    "  UNION ALL SELECT y.typnamespace, y.typname, t.unseen"
+    "   FROM touching AS t JOIN pg_catalog.pg_type AS y ON y.oid = t.oid WHERE t.kind = 't'"
+    " ) AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.namespace GROUP BY 2, 3"
     " UNION ALL SELECT 'R', n.nspname, c.relname, pg_catalog.max(t.unseen::int), 0, true"
     " FROM touching AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.oid"
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.kind = 'r' GROUP BY 2, 3"
     " UNION ALL SELECT 'D', '', '', pg_catalog.max(t.unseen::int), 0, true"
     " FROM touching AS t WHERE t.kind = 'd' HAVING pg_catalog.count(*) > 0"
+    " UNION ALL SELECT 'A', '', '', pg_catalog.max(t.unseen::int), 0, true"
+    " FROM touching AS t JOIN bodies AS b ON b.oid = t.oid WHERE t.kind = 'f' AND ("
+    "  EXISTS (SELECT FROM pg_catalog.pg_cast AS c WHERE c.castfunc = t.oid AND c.castcontext <> 'e')"
+    "  OR EXISTS (SELECT FROM pg_catalog.pg_operator AS o WHERE o.oprcode = t.oid"
+    "   AND o.oprname IN ('=', '<>', '<', '<=', '>', '>='))"
+    "  OR EXISTS (SELECT FROM pg_catalog.pg_amproc AS s WHERE s.amproc = t.oid)) HAVING pg_catalog.count(*) > 0"
     " UNION ALL SELECT 'M', '', '', 0, 0, true WHERE EXISTS (SELECT FROM seeds AS s WHERE s.unseen OR s.sets"
     "  AND pg_catalog.regexp_replace(s.command, '\\mset_config\\s*\\(\\s*''[a-z_][\\w$]*\\.[^'']*'''\n"
     "   '|\\mset\\s+(session\\s+)?[a-z_][\\w$]*\\.|\\m(un)?listen\\s', ' ', 'g')"

@@ -33,7 +33,7 @@ struct catalog {
     char *database;
     struct entry *functions, *operators, *relations;
     struct entry *leaving_functions, *leaving_relations;
-    enum catalog_leaves ddl_leaves, most_leaves;
+    enum catalog_leaves ddl_leaves, anything_leaves, most_leaves;
     bool changes_meaning;
     struct buf parameters;
     atomic_ullong read_us;
@@ -147,6 +147,11 @@ void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves) {
     note_leaves(c, leaves);
 }
 
+void catalog_add_leaving_anything(struct catalog *c, enum catalog_leaves leaves) {
+    c->anything_leaves = MAX_OF(c->anything_leaves, leaves);
+    note_leaves(c, leaves);
+}
+
 void catalog_add_meaning(struct catalog *c) { c->changes_meaning = true; }
 
 void catalog_add_parameter(struct catalog *c, const char *name) { buf_put(&c->parameters, name, strlen(name) + 1); }
@@ -167,6 +172,7 @@ enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span
 }
 
 enum catalog_leaves catalog_ddl_leaves(const struct catalog *c) { return c->ddl_leaves; }
+enum catalog_leaves catalog_anything_leaves(const struct catalog *c) { return c->anything_leaves; }
 enum catalog_leaves catalog_most_leaves(const struct catalog *c) { return c->most_leaves; }
 bool catalog_changes_meaning(const struct catalog *c) { return c->changes_meaning; }
 struct span catalog_parameters(const struct catalog *c) {

@@ -33,11 +33,13 @@ void catalog_add_function(struct catalog *c, const char *schema, const char *nam
 void catalog_add_volatile_operator(struct catalog *c, const char *schema, const char *name);
 void catalog_add_primary_relation(struct catalog *c, const char *schema, const char *name);
 
-// By name alone, whatever the arguments: a function or procedure that may change its session, or calls one that may; a
-// relation whose change, or reading, runs one (triggers, defaults, policies, rules); event triggers.
+// By name alone, whatever the arguments: a function or procedure that may change its session, or calls one that may,
+// and an operator or a type that calls one (casts, domains); a relation whose change, or reading, runs one (triggers,
+// defaults, policies, rules); event triggers; and what runs one where no text shows it (implicit casts, comparisons).
 void catalog_add_leaving_function(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves);
+void catalog_add_leaving_anything(struct catalog *c, enum catalog_leaves leaves);
 // One of all these may change what a text means: more than the applications' parameters.
 void catalog_add_meaning(struct catalog *c);
 // An application's parameter (its name has a dot, in lower case) that one of those functions may set.
@@ -62,6 +64,7 @@ bool catalog_relation_is_primary(const struct catalog *c, struct span schema, st
 enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span schema, struct span name);
 enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name);
 enum catalog_leaves catalog_ddl_leaves(const struct catalog *c);
+enum catalog_leaves catalog_anything_leaves(const struct catalog *c);
 enum catalog_leaves catalog_most_leaves(const struct catalog *c); // of all that is in it
 bool catalog_changes_meaning(const struct catalog *c);
 struct span catalog_parameters(const struct catalog *c); // a NUL behind each

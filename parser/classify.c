@@ -190,6 +190,12 @@ static bool tells_time(const struct tree_event *e) {
            (span_is(e->name, "age") && e->n_args == 1);
 }
 
+// Its values may have to pass a domain's check, or a cast.
+static void saw_type(struct judge *j, const struct tree_event *e) {
+    if (j->catalog && catalog_function_leaves(j->catalog, e->schema, e->name) != CATALOG_LEAVES_NOTHING)
+        found_users_own(j, e, CATALOG_VOLATILE);
+}
+
 static void saw_call(struct judge *j, const struct tree_event *e) {
     struct builtin b = builtin_function(e->schema, e->name);
     struct span setting;
@@ -206,6 +212,7 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
     j->verdict.timed |= b.class == BUILTIN_UNKNOWN || tells_time(e);
     // One of pg_temp has been seen as such, and PostgreSQL finds it only by that schema.
     if (builtin_schema_is_temp(e->schema)) return;
+    if (e->n_args == 1) saw_type(j, e); // text(x) is a cast
     enum catalog_volatility users = users_function(j, e);
     // A built-in name may be a user's too: which of them is meant depends on types that are not known here.
     if (b.class != BUILTIN_UNKNOWN && users == CATALOG_UNKNOWN) return;
@@ -215,13 +222,16 @@ static void saw_call(struct judge *j, const struct tree_event *e) {
 // Most often it is a column, so that no function of the name means nothing.
 static void saw_field(struct judge *j, const struct tree_event *e) {
     found_builtin(j, builtin_function(e->schema, e->name));
+    saw_type(j, e);
     if (users_function(j, e) == CATALOG_VOLATILE) found_users_own(j, e, CATALOG_VOLATILE);
 }
 
 static void saw_operator(struct judge *j, const struct tree_event *e) {
     if (span_is(e->schema, "pg_catalog") || builtin_schema_is_temp(e->schema)) return;
     if (j->catalog) {
-        if (catalog_operator_is_volatile(j->catalog, e->schema, e->name)) found_users_own(j, e, CATALOG_VOLATILE);
+        if (catalog_operator_is_volatile(j->catalog, e->schema, e->name) ||
+            catalog_function_leaves(j->catalog, e->schema, e->name) != CATALOG_LEAVES_NOTHING)
+            found_users_own(j, e, CATALOG_VOLATILE);
     } else if (e->schema.len > 0 || !builtin_operator(e->name)) {
         found_users_own(j, e, CATALOG_UNKNOWN);
     }
@@ -258,6 +268,7 @@ static void on_event(void *arg, const struct tree_event *e) {
     case TREE_SAW_CALL: saw_call(j, e); break;
     case TREE_SAW_FIELD: saw_field(j, e); break;
     case TREE_SAW_OPERATOR: saw_operator(j, e); break;
+    case TREE_SAW_TYPE: saw_type(j, e); break;
     case TREE_SAW_SAMPLE: saw_sample(j, e); break;
     case TREE_SAW_RELATION: saw_relation(j, e); break;
     case TREE_SAW_CHANGE: saw_change(j, e); break;
@@ -283,6 +294,15 @@ static struct rule statement_rule(const struct tree_statement *s) {
     else if (s->type == TREE_COPY_OUT && s->inner == TREE_CHANGE)
         rule = (struct rule)RULE(WRITE, DML, FACTS, FACT_COPY_OUT);
     return rule;
+}
+
+// Of functions that no text shows.
+static void assume_hidden_calls(struct judge *j) {
+    bool runs = j->scope != SCOPE_TEMP || j->verdict.kind == VERDICT_WRITE;
+    enum catalog_leaves leaves = j->catalog && runs ? catalog_anything_leaves(j->catalog) : CATALOG_LEAVES_NOTHING;
+    if (leaves == CATALOG_LEAVES_NOTHING) return;
+    found(j, VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION, 0, false);
+    j->calls = leaves;
 }
 
 // What it may leave in the session that its text does not say.
@@ -312,6 +332,7 @@ static struct verdict statement_verdict(const struct tree *t, size_t at, const s
     j.verdict.control = controls[s.type];
     j.verdict.modes = s.modes;
     if (s.names_temp) j.verdict.facts |= FACT_TEMP;
+    assume_hidden_calls(&j);
     if (tree_walk(t, at, on_event, &j) != TREE_OK) return unread(VERDICT_REASON_TOO_DEEP, catalog);
     if (!s.executes) j.verdict.facts &= FACT_TEMP;
     leave(&j, s.executes);

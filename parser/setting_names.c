@@ -67,6 +67,7 @@ static void on_event(void *arg, const struct tree_event *e) {
     case TREE_SAW_FIELD: n->unknown |= sets; break;
     case TREE_SAW_CHANGE: n->unknown |= builtin_relation_is_settings(e->schema, e->name); break;
     case TREE_SAW_OPERATOR:
+    case TREE_SAW_TYPE:
     case TREE_SAW_SAMPLE:
     case TREE_SAW_RELATION:
     case TREE_SAW_ROW_LOCK:

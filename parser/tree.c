@@ -213,6 +213,10 @@ static void on_expression(const struct walker *w, struct packed expr) {
     report_named(w, TREE_SAW_OPERATOR, expr, PACKED_FIELD(AExpr, name));
 }
 
+static void on_type(const struct walker *w, struct packed type) {
+    report_named(w, TREE_SAW_TYPE, type, PACKED_FIELD(TypeName, names));
+}
+
 static void on_sublink(const struct walker *w, struct packed link) {
     report_named(w, TREE_SAW_OPERATOR, link, PACKED_FIELD(SubLink, oper_name));
 }
@@ -307,6 +311,7 @@ static const struct {
     {&pg_query__func_call__descriptor, on_call},
     {&pg_query__a__expr__descriptor, on_expression},
     {&pg_query__range_var__descriptor, on_relation},
+    {&pg_query__type_name__descriptor, on_type},
     {&pg_query__a__indirection__descriptor, on_indirection},
     {&pg_query__sub_link__descriptor, on_sublink},
     {&pg_query__sort_by__descriptor, on_sort},

@@ -75,6 +75,7 @@ enum tree_event_type {
     TREE_SAW_CALL,     // of the function `schema.name` with n_args arguments
     TREE_SAW_FIELD,    // x.name, which calls the function `name` where x has no such column
     TREE_SAW_OPERATOR, // `schema.name`
+    TREE_SAW_TYPE,     // `schema.name`, in a cast or wherever else a type is named
     TREE_SAW_SAMPLE,   // TABLESAMPLE name (...)
     TREE_SAW_RELATION, // `schema.name`, or the name of a WITH query
     TREE_SAW_CHANGE,   // INSERT, UPDATE, DELETE or MERGE of the relation `schema.name`

@@ -73,6 +73,32 @@ create table code.by_default (a int, b text default code.stable('x'));
 create table code.by_rule (a int);
 create rule r as on insert to code.by_rule do also select code.tenant('x');
 create view code.seen as select code.stable('x');
+create function code.same(a int, b int) returns bool language plpgsql as $$ begin
+  perform set_config('code.tenant', 'x', false);
+  return a = b;
+end $$;
+create operator code.=== (leftarg = int, rightarg = int, function = code.same);
+create function code.compares() returns bool language sql stable as 'select 1 operator(code.===) 2';
+create view code.compared as select a operator(code.===) a as b from code.plain;
+create domain code.name as text check (code.stable('x') = 'x');
+create domain code.short_name as code.name check (length(value) < 9);
+create domain code.odd as int check (value operator(code.===) value);
+create type code.person as (name code.short_name, age int);
+create table code.people (name code.name);
+create function code.greet(code.name) returns text language plpgsql stable as $$ begin return 'hello'; end $$;
+create function code.names() returns text language plpgsql stable as $$ begin return 'x'::code.name; end $$;
+create view code.named as select 'x'::code.name;
+create type code.raw as (a int);
+create function code.make(int) returns code.raw language sql as $$
+  select row($1)::code.raw where code.stable('x') = 'x'
+$$;
+create cast (int as code.raw) with function code.make(int);
+create function code.folded(int) returns int language plpgsql immutable as $$ begin
+  perform set_config('code.tenant', 'x', false);
+  return $1;
+end $$;
+create table code.indexed (a int);
+create index on code.indexed (code.folded(a));
 grant all on all tables in schema code to public;
 """
 DROP = "drop schema if exists code cascade"
@@ -128,6 +154,27 @@ LEFT = {
     "default": (["insert into code.by_default (a) values (1)"], TENANT, "x", "-"),
     "rule": (["insert into code.by_rule values (1)"], TENANT, "x", "-"),
     "view": (["select * from code.seen"], TENANT, "x", "-"),
+    "operator": (["select 1 operator(code.===) 1"], TENANT, "x", "-"),
+    "operator_any": (["select 1 operator(code.===) any (array[1, 2])"], TENANT, "x", "-"),
+    "operator_path": (["begin", "set local search_path = code", "select 1 === 1", "commit"], TENANT, "x", "-"),
+    "operator_update": (["insert into code.plain values (1)", "update code.plain set a = 1 where a operator(code.===) a or "
+                         "(select 1 operator(code.===) 1)"], TENANT, "x", "-"),
+    "operator_function": (["select code.compares()"], TENANT, "x", "-"),
+    "operator_view": (["insert into code.plain values (1)", "select * from code.compared"], TENANT, "x", "-"),
+    "domain": (["select 'x'::code.name"], TENANT, "x", "-"),
+    "domain_literal": (["select code.name 'x'"], TENANT, "x", "-"),
+    "domain_call": (["select code.name('x')"], TENANT, "x", "-"),
+    "domain_array": (["select '{x}'::code.name[]"], TENANT, "x", "-"),
+    "domain_domain": (["select cast('x' as code.short_name)"], TENANT, "x", "-"),
+    "domain_operator": (["select 1::code.odd"], TENANT, "x", "-"),
+    "domain_composite": (["select row('x', 1)::code.person"], TENANT, "x", "-"),
+    "domain_column": (["insert into code.people values ('x')"], TENANT, "x", "-"),
+    "domain_argument": (["select code.greet('x')"], TENANT, "x", "-"),
+    "domain_function": (["select code.names()"], TENANT, "x", "-"),
+    "domain_view": (["select * from code.named"], TENANT, "x", "-"),
+    "domain_prepared": (["prepare p(code.name) as select $1", "execute p('x')", "deallocate p"], TENANT, "x", "-"),
+    "cast": (["select 1::code.raw"], TENANT, "x", "-"),
+    "index": (["insert into code.indexed values (1)"], TENANT, "x", "-"),
 }
 
 
@@ -169,8 +216,11 @@ def knows_code(conn):
 
 @pytest.mark.parametrize("name", sorted(LEFT))
 def test_what_is_left(few, name):
+    check_left(few, *LEFT[name])
+
+
+def check_left(few, statements, question, own, others):
     """The client keeps it wherever it works, and nobody else meets it; when the client has gone, nobody does."""
-    statements, question, own, others = LEFT[name]
     clients = [few.connect() for _ in range(4)]
     try:
         knows_code(clients[0])
@@ -302,6 +352,32 @@ def test_event_trigger(few, cluster):
     finally:
         cluster.primary.sql("drop event trigger code_ddl", dbname="app")
         cluster.primary.sql("drop table if exists code.made", dbname="app")
+
+
+@pytest.mark.parametrize("made", [
+    "create type code.hidden as (a int); "
+    "create function code.hidden_cast(int) returns code.hidden language plpgsql as "
+    "$$ begin perform set_config('code.tenant', 'x', false); return row($1)::code.hidden; end $$; "
+    "create function code.shown(code.hidden) returns int language plpgsql as 'begin return 1; end'; "
+    "create cast (int as code.hidden) with function code.hidden_cast(int) as implicit",
+    "create type code.hidden as (a int); "
+    "create function code.hidden_same(code.hidden, code.hidden) returns bool language plpgsql as "
+    "$$ begin perform set_config('code.tenant', 'x', false); return true; end $$; "
+    "create operator code.= (leftarg = code.hidden, rightarg = code.hidden, function = code.hidden_same); "
+    "create function code.shown(int) returns int language sql immutable as 'select 1'; "
+    "alter role app set search_path = code, pg_catalog"], ids=["cast", "comparison"])
+def test_what_no_text_shows(code, router, cluster, made):
+    """A function behind an implicit cast, and one behind the comparison of CASE."""
+    drop = ("drop type if exists code.hidden cascade; drop function if exists code.shown; "
+            "alter role app reset search_path")
+    cluster.primary.sql(made, dbname="app")
+    try:
+        cluster.caught_up()
+        few = router(default_pool_size=4, workers=1)
+        check_left(few, ["select code.shown(1), case x when x then 1 end from (select row(1)::code.hidden) as h (x)"],
+                   TENANT, "x", "-")
+    finally:
+        cluster.primary.sql(drop, dbname="app")
 
 
 def test_function_call_message(few, cluster):

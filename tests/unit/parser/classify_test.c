@@ -183,6 +183,17 @@ static void leaving(void **state) {
         {"merge into fires using x on true when matched then delete", true, false, true},
         {"select * from fires_view", true, false, true},
         {"insert into runs values (1)", true, true, true},
+        {"select a ~~~ b from t", true, false, true},
+        {"select a ~~~ any (b) from t", true, false, true},
+        {"select a ~~ b from t", false, false, false},
+        {"insert into plain select a ~~~ b from t", true, false, true},
+        {"select 'x'::checked", true, false, true},
+        {"select '{}'::public.checked[]", true, false, true},
+        {"select checked 'x'", true, false, true},
+        {"select checked('x')", true, false, true},
+        {"select t.checked from t", true, false, true}, // a column, or a cast
+        {"select 'x'::other.checked, checked from t", false, false, false},
+        {"prepare p (checked) as select $1", true, false, true},
         {"create table x (a int)", false, false, true},
         {"prepare p as insert into plain values (1)", false, false, true},
         {"execute p", true, false, true},
@@ -193,6 +204,8 @@ static void leaving(void **state) {
     catalog_add_function(c, "public", "run_it", 1, 1, CATALOG_VOLATILE);
     catalog_add_leaving_function(c, "public", "set_it", CATALOG_LEAVES_STATE);
     catalog_add_leaving_function(c, "public", "run_it", CATALOG_LEAVES_UNSEEN);
+    catalog_add_leaving_function(c, "public", "~~~", CATALOG_LEAVES_STATE);
+    catalog_add_leaving_function(c, "public", "checked", CATALOG_LEAVES_STATE);
     catalog_add_leaving_relation(c, "public", "fires", CATALOG_LEAVES_STATE);
     catalog_add_leaving_relation(c, "public", "runs", CATALOG_LEAVES_UNSEEN);
     catalog_add_leaving_relation(c, "public", "fires_view", CATALOG_LEAVES_STATE);
@@ -209,6 +222,14 @@ static void leaving(void **state) {
     catalog_add_leaving_ddl(c, CATALOG_LEAVES_STATE);
     assert_true(classify(span_str("create table x (a int)"), &options).leaves);
     assert_false(classify(span_str("insert into plain values (1)"), &options).leaves);
+    catalog_add_leaving_anything(c, CATALOG_LEAVES_UNSEEN);
+    struct verdict any = classify(span_str("select 1"), &options);
+    assert_int_equal(any.kind, VERDICT_WRITE);
+    assert_true(any.leaves && any.certain && (any.facts & FACT_LEAVES_STATE));
+    any = classify(span_str("insert into plain values (1)"), &options);
+    assert_true(any.leaves && (any.facts & FACT_LEAVES_STATE));
+    assert_false(classify(span_str("begin"), &options).leaves);
+    assert_false(classify(span_str("set work_mem = 1"), &options).leaves);
     catalog_unref(c);
     c = catalog_example();
     assert_false(classify(span_str("select 1, 2"), &(struct classify_options){.max_length = 5, .catalog = c}).leaves);
