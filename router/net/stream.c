@@ -48,7 +48,7 @@ static int stream_wanted(const struct stream *s) {
     // Level-triggered: a socket is nearly always writable, so this is a call from the loop at its next turn.
     if (!s->paused && (s->more || s->read_wants_write)) events |= UV_WRITABLE;
     if (s->paused && s->ops->hung_up && !s->hung_up) events |= UV_DISCONNECT;
-    if (buf_len(&s->out) && !s->send_broken) events |= s->write_wants_read ? UV_READABLE : UV_WRITABLE;
+    if (buf_len(&s->out) && !s->held && !s->send_broken) events |= s->write_wants_read ? UV_READABLE : UV_WRITABLE;
     return events;
 }
 
@@ -142,6 +142,21 @@ static ssize_t stream_send(struct stream *s, const struct iovec *iov, int n) {
     return s->ssl ? send_tls(s, iov, n) : send_plain(s, iov, n);
 }
 
+// Sends what is queued as far as the kernel takes it. False: nothing can be sent any more.
+static bool stream_flush(struct stream *s) {
+    struct iovec iov = {s->out.data + s->out.head, buf_len(&s->out)};
+    s->held = false;
+    ssize_t sent = stream_send(s, &iov, 1);
+    if (sent < 0) {
+        stream_break(s);
+        return false;
+    }
+    buf_consume(&s->out, (size_t)sent);
+    // A queue is the exception, so its memory does not stay.
+    if (buf_len(&s->out) == 0) buf_release(&s->out);
+    return true;
+}
+
 bool stream_writev(struct stream *s, const struct iovec *iov, int n) {
     if (s->closing || s->send_broken) return false;
     struct iov_walk rest = {iov, n, 0};
@@ -162,22 +177,17 @@ bool stream_writev(struct stream *s, const struct iovec *iov, int n) {
         iov_skip(&rest, rest.iov->iov_len - rest.at);
     }
     if (s->out.failed) stream_break(s);
+    if (s->held && !s->send_broken) (void)stream_flush(s);
     stream_arm(s);
     return !s->send_broken;
 }
 
-// Sends what is queued as far as the kernel takes it. False: nothing can be sent any more.
-static bool stream_flush(struct stream *s) {
-    struct iovec iov = {s->out.data + s->out.head, buf_len(&s->out)};
-    ssize_t sent = stream_send(s, &iov, 1);
-    if (sent < 0) {
-        stream_break(s);
-        return false;
-    }
-    buf_consume(&s->out, (size_t)sent);
-    // A queue is the exception, so its memory does not stay.
-    if (buf_len(&s->out) == 0) buf_release(&s->out);
-    return true;
+void stream_hold(struct stream *s, struct span bytes) {
+    bug_unless(buf_len(&s->out) == 0);
+    if (s->closing || s->send_broken) return;
+    buf_put_span(&s->out, bytes);
+    if (s->out.failed) stream_break(s);
+    s->held = buf_len(&s->out) > 0;
 }
 
 // ---- receiving
@@ -269,7 +279,7 @@ static void step_open(struct stream *s, int events) {
         s->ops->hung_up(s);
         if (s->closing) return;
     }
-    if (buf_len(&s->out) == 0 || !(events & (s->write_wants_read ? UV_READABLE : UV_WRITABLE))) return;
+    if (buf_len(&s->out) == 0 || s->held || !(events & (s->write_wants_read ? UV_READABLE : UV_WRITABLE))) return;
     if (!stream_flush(s)) {
         stream_fail_to_send(s);
     } else if (buf_len(&s->out) == 0) {
@@ -402,12 +412,9 @@ static void stream_last_words(struct stream *s) {
     if (s->state != STREAM_OPEN || s->send_broken) return;
     if (buf_len(&s->out) && !stream_flush(s)) return;
     if (s->ssl) tls_goodbye(s->ssl);
-    struct sockaddr_storage self;
-    socklen_t len = sizeof self;
-    if (getsockname(s->fd, (struct sockaddr *)&self, &len) < 0 || self.ss_family == AF_UNIX) return;
+    if (s->eof) return;
     // Closing a TCP socket with bytes unread sends a reset, which may overtake what was just sent. Each round opens the
     // window for the peer's next bytes, so there is a limit.
-    (void)shutdown(s->fd, SHUT_WR);
     char away[STREAM_DISCARD_BYTES]; // MSG_TRUNC would do without, but ThreadSanitizer takes it for a write
     for (int round = 0; round < STREAM_DISCARD_ROUNDS; round++)
         if (recv(s->fd, away, sizeof away, MSG_DONTWAIT) <= 0) return;
@@ -460,31 +467,17 @@ void stream_address_str(const struct sockaddr *address, socklen_t len, char *to,
 socklen_t stream_peer(const struct stream *s, struct sockaddr_storage *to) {
     socklen_t len = sizeof *to;
     *to = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
-    return s->fd >= 0 && getpeername(s->fd, (struct sockaddr *)to, &len) == 0 ? len : 0;
+    if (s->fd < 0 || getpeername(s->fd, (struct sockaddr *)to, &len) != 0) return 0;
+    if (to->ss_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path)) return len;
+    len = sizeof *to;
+    return getsockname(s->fd, (struct sockaddr *)to, &len) == 0 ? len : 0;
 }
 
-void stream_peer_str(const struct stream *s, char *to, size_t cap) {
-    struct sockaddr_storage peer;
-    socklen_t len = stream_peer(s, &peer);
-    if (s->fd < 0) {
-        snprintf(to, cap, "closed");
-        return;
-    }
-    // Whoever connects to a Unix socket has no name; the socket's own tells more.
-    if (peer.ss_family == AF_UNIX && len <= offsetof(struct sockaddr_un, sun_path)) {
-        len = sizeof peer;
-        if (getsockname(s->fd, (struct sockaddr *)&peer, &len) < 0) len = 0;
-    }
-    stream_address_str((const struct sockaddr *)&peer, len, to, cap);
-}
-
-bool stream_peer_is_local(const struct stream *s) {
-    struct sockaddr_storage peer;
-    stream_peer(s, &peer);
-    if (peer.ss_family == AF_UNIX) return true;
-    if (peer.ss_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)(const void *)&peer)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
-    if (peer.ss_family != AF_INET6) return false;
-    const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)&peer)->sin6_addr;
+bool stream_address_is_local(const struct sockaddr *address) {
+    if (address->sa_family == AF_UNIX) return true;
+    if (address->sa_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+    if (address->sa_family != AF_INET6) return false;
+    const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
     return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
 }

@@ -51,6 +51,7 @@ struct stream {
     uint8_t state;           // enum stream_state
     uint8_t handshake_wants; // the event the TLS handshake waits for
     bool paused, closing;
+    bool held;                               // what is in `out` waits for the next write
     bool eof;                                // the peer has sent its last byte
     bool send_broken;                        // nothing can be sent any more; what has come can still be read
     bool hung_up;                            // has been told
@@ -78,8 +79,8 @@ bool stream_is_tls(const struct stream *s);
 NODISCARD ssize_t stream_read(struct stream *s, void *to, size_t cap, struct fault *f);
 // True when TLS holds bytes that can be read now.
 bool stream_has_pending(const struct stream *s);
-// True when something has come that nobody has read (bytes, an end of file, an error), in the kernel's hands or in TLS's.
-// One recv(2).
+// True when something has come that nobody has read (bytes, an end of file, an error), in the kernel's hands or in
+// TLS's. One recv(2).
 bool stream_has_unread(const struct stream *s);
 
 // Sends or queues all of it; before `ready` it is queued. False: nothing can be sent any more (the owner closes, and
@@ -90,6 +91,8 @@ NODISCARD static inline bool stream_write(struct stream *s, const void *p, size_
     struct iovec iov = {(void *)(uintptr_t)p, n};
     return stream_writev(s, &iov, 1);
 }
+// Queues it to go in one piece with what is written next, or with the close. Only while nothing else is queued.
+void stream_hold(struct stream *s, struct span bytes);
 // Bytes queued and not yet sent.
 static inline size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
 
@@ -107,13 +110,11 @@ void stream_close(struct stream *s, bool flush_first);
 // and for Unix sockets. A peer that is alive and does not read still acknowledges. One getsockopt(2).
 int64_t stream_silent_ms(const struct stream *s);
 
-// The peer's address; 0 when there is none to be had.
+// The peer's address; 0 when there is none to be had. Whoever connects to a Unix socket has no name: then the socket's.
 socklen_t stream_peer(const struct stream *s, struct sockaddr_storage *to);
-// "127.0.0.1:5432", "[::1]:5432", "unix:/path"; at most `cap` bytes with the NUL. "closed" when it is.
-void stream_peer_str(const struct stream *s, char *to, size_t cap);
-// The same for any address.
+// "127.0.0.1:5432", "[::1]:5432", "unix:/path"; at most `cap` bytes with the NUL.
 void stream_address_str(const struct sockaddr *address, socklen_t len, char *to, size_t cap);
 // True for a Unix socket or a loopback address.
-bool stream_peer_is_local(const struct stream *s);
+bool stream_address_is_local(const struct sockaddr *address);
 
 #endif

@@ -339,11 +339,12 @@ bool client_open(struct client *c, struct client_env *env, int fd, uint64_t id, 
         log_prefix_clear(&c->log);
         return false;
     }
-    char peer[128];
-    stream_peer_str(&c->stream, peer, sizeof peer);
-    log_prefix_add(&c->log, "peer", "%s", peer);
-    c->is_local = stream_peer_is_local(&c->stream);
-    c->is_unix = strncmp(peer, "unix:", 5) == 0;
+    struct sockaddr_storage peer;
+    char text[128];
+    stream_address_str((struct sockaddr *)&peer, stream_peer(&c->stream, &peer), text, sizeof text);
+    log_prefix_add(&c->log, "peer", "%s", text);
+    c->is_local = stream_address_is_local((struct sockaddr *)&peer);
+    c->is_unix = peer.ss_family == AF_UNIX;
     c->config = env->config;
     config_ref(c->config);
     deadline_set(env->deadlines, &c->deadline, c->config->client_login_timeout, on_login_timeout);

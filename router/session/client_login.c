@@ -25,6 +25,16 @@ static bool send_reply(struct client *c, struct buf *b) {
     return ok;
 }
 
+static bool hold_reply(struct client *c, struct buf *b) {
+    bool ok = !b->failed;
+    if (ok)
+        stream_hold(&c->stream, buf_span(b));
+    else
+        client_refuse(c, STAT_ERROR_LIMIT, "53200", "out of memory");
+    buf_release(b);
+    return ok;
+}
+
 // The packet or message in front has been dealt with. Nothing points into it any more.
 static void took(struct client *c, uint32_t n) {
     buf_consume(&c->in, n);
@@ -108,7 +118,12 @@ static void take_sasl(struct client *c, const struct frame *frame) {
         reply_auth(&b, done ? PROTO_AUTH_SASL_FINAL : PROTO_AUTH_SASL_CONTINUE, buf_span(&answer));
         b.failed |= answer.failed;
         took(c, frame->total);
-        if (send_reply(c, &b) && done) authenticated(c, &keys);
+        // As PostgreSQL does: the last word of the exchange waits for what follows.
+        if (!done) {
+            (void)send_reply(c, &b);
+        } else if (hold_reply(c, &b)) {
+            authenticated(c, &keys);
+        }
     } else {
         client_fail(c, reason_of(&f), &f);
     }

@@ -103,6 +103,35 @@ static void what_the_kernel_does_not_take_is_queued_in_order(void **state) {
     mem_free(p);
 }
 
+static void what_is_held_goes_with_what_follows(void **state) {
+    (void)state;
+    struct end e;
+    int fds[2];
+    char got[8];
+    make_pair(fds);
+    end_open(&e, &loop, fds[0]);
+    run_turns(&loop, 2);
+    epoll_ctls = 0;
+    stream_hold(&e.stream, span_str("ab"));
+    run_turns(&loop, 3);
+    assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), -1);
+    assert_int_equal(stream_unsent(&e.stream), 2);
+    struct iovec iov[] = {{(char *)"cd", 2}, {(char *)"e", 1}};
+    assert_true(stream_writev(&e.stream, iov, 2));
+    assert_int_equal(stream_unsent(&e.stream), 0);
+    assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 5);
+    assert_memory_equal(got, "abcde", 5);
+    assert_null(e.stream.out.data);
+    assert_int_equal(epoll_ctls, 0);
+    assert_int_equal(e.drained, 0);
+    // Or with the close.
+    stream_hold(&e.stream, span_str("fg"));
+    stream_close(&e.stream, true);
+    assert_int_equal(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 2);
+    RUN_UNTIL(&loop, e.closed);
+    close(fds[1]);
+}
+
 static void more_iovecs_than_the_kernel_takes(void **state) {
     (void)state;
     enum { N = 3000 };
@@ -451,17 +480,17 @@ static void connecting_is_told_later_and_sends_what_waits(void **state) {
     int fd = accept(listener, NULL, NULL);
     char text[64];
     assert_int_equal(recv(fd, text, sizeof text, 0), 5);
-    stream_peer_str(&e.stream, text, sizeof text);
+    struct sockaddr_storage peer;
+    stream_address_str((struct sockaddr *)&peer, stream_peer(&e.stream, &peer), text, sizeof text);
     char expected[64];
     snprintf(expected, sizeof expected, "127.0.0.1:%u", ntohs(a.sin_port));
     assert_string_equal(text, expected);
-    assert_true(stream_peer_is_local(&e.stream));
+    assert_true(stream_address_is_local((struct sockaddr *)&peer));
     assert_int_equal(stream_silent_ms(&e.stream), 0);
     close(fd);
     RUN_UNTIL(&loop, e.last_read == -1);
     end_close(&e, &loop);
-    stream_peer_str(&e.stream, text, sizeof text);
-    assert_string_equal(text, "closed");
+    assert_int_equal(stream_peer(&e.stream, &peer), 0);
     close(listener);
 }
 
@@ -518,13 +547,16 @@ static void unix_peers_have_a_name_and_are_local(void **state) {
     RUN_UNTIL(&loop, client.ready);
     char text[200], expected[200];
     snprintf(expected, sizeof expected, "unix:%s", un.sun_path);
-    stream_peer_str(&client.stream, text, sizeof text);
+    struct sockaddr_storage peer;
+    socklen_t len = stream_peer(&client.stream, &peer);
+    stream_address_str((struct sockaddr *)&peer, len, text, sizeof text);
     assert_string_equal(text, expected);
-    stream_peer_str(&server.stream, text, sizeof text);
+    len = stream_peer(&server.stream, &peer);
+    stream_address_str((struct sockaddr *)&peer, len, text, sizeof text);
     assert_string_equal(text, expected);
-    assert_true(stream_peer_is_local(&server.stream));
+    assert_true(stream_address_is_local((struct sockaddr *)&peer));
     assert_int_equal(stream_silent_ms(&server.stream), 0);
-    stream_peer_str(&server.stream, text, 8);
+    stream_address_str((struct sockaddr *)&peer, len, text, 8);
     assert_string_equal(text, "unix:/t");
     end_close(&client, &loop);
     end_close(&server, &loop);
@@ -547,6 +579,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_go_both_ways_without_polling_calls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_kernel_does_not_take_is_queued_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_held_goes_with_what_follows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_iovecs_than_the_kernel_takes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paused_hears_nothing_and_costs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writes_drain_while_paused, set_up, tear_down),
