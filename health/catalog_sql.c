@@ -164,8 +164,11 @@ const char catalog_sql[] =
     " UNION ALL SELECT p.polrelid, p.polqual::pg_catalog.text FROM pg_catalog.pg_policy AS p WHERE p.polqual IS NOT "
     "NULL"
     "), calls AS ("
-    " SELECT t.relation, (pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g'))[1]"
-    "  ::pg_catalog.oid AS function FROM trees AS t"
+    // :funcid, :opfuncid, :aggfnoid and :winfnoid. A regular expression takes ten times as long.
+    " SELECT t.relation, w.number::pg_catalog.oid AS function FROM trees AS t CROSS JOIN LATERAL ("
+    "  SELECT pg_catalog.split_part(u.piece, ' ', 1) AS number FROM pg_catalog.unnest("
+    "   pg_catalog.string_to_array(t.tree, 'funcid ') || pg_catalog.string_to_array(t.tree, 'fnoid ')) AS u (piece)"
+    " ) AS w WHERE w.number ~ '^[0-9]+$'"
     "), reads AS ("
     " SELECT r.ev_class AS reader, d.refobjid AS relation"
     " FROM pg_catalog.pg_rewrite AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class"

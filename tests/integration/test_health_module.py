@@ -388,7 +388,7 @@ def test_evidence_brings_a_probe_at_once(cluster):
             watch.say("report", hung.name, "timeout")
         hung.thaw()
         watch.say("report", hung.name, "role_change")
-        watch.node(hung.name, 5, state="up")
+        watch.node(hung.name, 10, state="up")
         watch.say("report", "nobody", "refused")
 
 
