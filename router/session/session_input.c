@@ -616,7 +616,7 @@ static enum place place(struct session *s, struct span unit) {
 // What PostgreSQL takes only where nobody has used PL/pgSQL yet, as the client has not.
 static bool sets_nobodys(struct session *s, struct span unit) {
     bool sets = (s->request.verdict.facts & (FACT_SET | FACT_SET_LOCAL)) && !(s->request.verdict.facts & FACT_CALL);
-    return sets && span_has_word(unit, "plpgsql.") && session_touches_nobodys(s, unit);
+    return sets && span_has_word(unit, "plpgsql.") && session_touch_facts(s, unit).nobodys;
 }
 
 // What current_schema() asks for is made for it: a transaction that does so cannot be prepared, unless the connection

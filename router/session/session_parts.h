@@ -159,10 +159,12 @@ struct tx_modes session_modes_of(struct span isolation, struct span read_only);
 // The texts that a unit runs: of its Query, of what it parses, of the statements that it binds. False when they cannot
 // be read.
 bool session_each_text(struct session *s, struct span unit, void (*visit)(void *arg, struct span sql), void *arg);
-// Whether session_touch would say true.
-bool session_touch_is_known(struct session *s, struct span unit);
-// Whether the unit sets what PL/pgSQL would take away when it is loaded.
-bool session_touches_nobodys(struct session *s, struct span unit);
+struct touch_facts {
+    bool known;   // session_touch would say true
+    bool nobodys; // it sets what PL/pgSQL would take away when it is loaded
+};
+// Of a unit whose verdict says that it changes settings.
+struct touch_facts session_touch_facts(struct session *s, struct span unit);
 // The facts of texts that change settings.
 enum { FACTS_TOUCHING = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL };
 // Notes what the unit may change, whose facts say that it sets something or that runs code which may set `anything`.

@@ -184,22 +184,13 @@ static void collect(struct session *s, struct span unit, struct setting_names *n
     if (!session_each_text(s, unit, on_text, n)) n->unknown = true;
 }
 
-bool session_touch_is_known(struct session *s, struct span unit) {
+struct touch_facts session_touch_facts(struct session *s, struct span unit) {
     struct setting_names n;
     setting_names_init(&n);
     collect(s, unit, &n);
-    bool known = !n.unknown;
+    struct touch_facts facts = {.known = !n.unknown, .nobodys = n.nobodys};
     setting_names_release(&n);
-    return known;
-}
-
-bool session_touches_nobodys(struct session *s, struct span unit) {
-    struct setting_names n;
-    setting_names_init(&n);
-    collect(s, unit, &n);
-    bool nobodys = n.nobodys;
-    setting_names_release(&n);
-    return nobodys;
+    return facts;
 }
 
 // Whatever has been set, since it may be given its default.

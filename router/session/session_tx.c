@@ -145,7 +145,7 @@ bool session_tx_begins(const struct session *s) {
 // What is SET on a replica must be carried to other connections.
 static bool can_carry(struct session *s, struct span unit) {
     const uint32_t sets = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_RESET_ALL;
-    return !(s->request.verdict.facts & sets) || session_touch_is_known(s, unit);
+    return !(s->request.verdict.facts & sets) || session_touch_facts(s, unit).known;
 }
 
 static bool fits_replica(struct session *s, struct span unit) {
