@@ -183,11 +183,11 @@ bool stream_writev(struct stream *s, const struct iovec *iov, int n) {
 }
 
 void stream_hold(struct stream *s, struct span bytes) {
-    bug_unless(buf_len(&s->out) == 0);
     if (s->closing || s->send_broken) return;
+    bool alone = buf_len(&s->out) == 0;
     buf_put_span(&s->out, bytes);
     if (s->out.failed) stream_break(s);
-    s->held = buf_len(&s->out) > 0;
+    s->held |= alone && buf_len(&s->out) > 0;
 }
 
 // ---- receiving

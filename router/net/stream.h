@@ -91,7 +91,7 @@ NODISCARD static inline bool stream_write(struct stream *s, const void *p, size_
     struct iovec iov = {(void *)(uintptr_t)p, n};
     return stream_writev(s, &iov, 1);
 }
-// Queues it to go in one piece with what is written next, or with the close. Only while nothing else is queued.
+// Queues it to go in one piece with what is written next, or with the close; or with what is queued already.
 void stream_hold(struct stream *s, struct span bytes);
 // Bytes queued and not yet sent.
 static inline size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }

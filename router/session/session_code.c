@@ -18,7 +18,8 @@ struct session_code {
 
 // What the DDL of code says somewhere. One word too many costs a question that need not be asked.
 static bool speaks_of_code(struct span sql) {
-    static const char *const words[] = {"function", "procedure", "trigger", "rule", "policy", "routine"};
+    static const char *const words[] = {"function", "procedure", "trigger", "rule", "policy", "routine",
+                                        "operator", "cast",      "domain",  "type", "index",  "default"};
     for (size_t i = 0; i < countof(words); i++)
         if (span_has_word(sql, words[i])) return true;
     return false;

@@ -97,6 +97,19 @@ create function code.folded(int) returns int language plpgsql immutable as $$ be
   perform set_config('code.tenant', 'x', false);
   return $1;
 end $$;
+create operator code.!== (leftarg = int, rightarg = int, function = code.same);
+create function code.differ(a int, b int) returns bool language plpgsql immutable as 'begin return a <> b; end';
+create operator code.<<>> (leftarg = int, rightarg = int, function = code.differ, negator = operator(code.!==));
+create function code.name_of_column() returns text language plpgsql stable as $$
+declare n code.people.name%type; begin n := 'x'; return n; end $$;
+create function code.row_of_table() returns text language plpgsql stable as $$
+declare r code.people; begin r := row('x'); return r; end $$;
+create type code.mood as enum ('good', 'bad');
+create function code.mood_of(int) returns code.mood language plpgsql as $$ begin
+  perform set_config('code.tenant', 'x', false); return 'good';
+end $$;
+create cast (int as code.mood) with function code.mood_of(int);
+create function code.moods() returns text language plpgsql stable as $$ begin return 1::code.mood; end $$;
 create table code.indexed (a int);
 create index on code.indexed (code.folded(a));
 grant all on all tables in schema code to public;
@@ -157,8 +170,9 @@ LEFT = {
     "operator": (["select 1 operator(code.===) 1"], TENANT, "x", "-"),
     "operator_any": (["select 1 operator(code.===) any (array[1, 2])"], TENANT, "x", "-"),
     "operator_path": (["begin", "set local search_path = code", "select 1 === 1", "commit"], TENANT, "x", "-"),
-    "operator_update": (["insert into code.plain values (1)", "update code.plain set a = 1 where a operator(code.===) a or "
-                         "(select 1 operator(code.===) 1)"], TENANT, "x", "-"),
+    "operator_update": (["insert into code.plain values (1)",
+                         "update code.plain set a = 1 where a operator(code.===) a or (select 1 operator(code.===) 1)"],
+                        TENANT, "x", "-"),
     "operator_function": (["select code.compares()"], TENANT, "x", "-"),
     "operator_view": (["insert into code.plain values (1)", "select * from code.compared"], TENANT, "x", "-"),
     "domain": (["select 'x'::code.name"], TENANT, "x", "-"),
@@ -172,6 +186,16 @@ LEFT = {
     "domain_argument": (["select code.greet('x')"], TENANT, "x", "-"),
     "domain_function": (["select code.names()"], TENANT, "x", "-"),
     "domain_view": (["select * from code.named"], TENANT, "x", "-"),
+    "domain_row": (["select row('x')::code.people"], TENANT, "x", "-"),
+    "domain_json": (["select * from json_populate_record(null::code.people, '{\"name\": \"x\"}')"], TENANT, "x",
+                    "-"),
+    "domain_column_type": (["select code.name_of_column()"], TENANT, "x", "-"),
+    "domain_row_variable": (["select code.row_of_table()"], TENANT, "x", "-"),
+    "domain_of_a_moment_ago": (["create domain code.late_name as text check (code.stable('x') = 'x')",
+                                "select 'x'::code.late_name", "drop domain code.late_name"], TENANT, "x", "-"),
+    "cast_function": (["select code.moods()"], TENANT, "x", "-"),
+    "operator_negated": (["insert into code.plain values (1)", "select not a operator(code.<<>>) 2 from code.plain"],
+                         TENANT, "x", "-"),
     "domain_prepared": (["prepare p(code.name) as select $1", "execute p('x')", "deallocate p"], TENANT, "x", "-"),
     "cast": (["select 1::code.raw"], TENANT, "x", "-"),
     "index": (["insert into code.indexed values (1)"], TENANT, "x", "-"),
@@ -185,6 +209,11 @@ def code(shared_cluster):
     with cluster.primary.connect("app", "app") as conn:
         conn.execute(CODE)
     cluster.primary.sql("create extension pg_trgm with schema code", dbname="app")
+    # The planner's help is a function in C that does not say that it is harmless.
+    cluster.primary.sql("create function code.support(internal) returns internal language c as '$libdir/sslinfo', "
+                        "'ssl_is_used'; create function code.supported(int) returns bool language plpgsql stable "
+                        "support code.support as 'begin return true; end'; "
+                        "grant execute on all functions in schema code to public", dbname="app")
     cluster.primary.sql("grant monitor to app; alter role app superuser")
     cluster.caught_up()
     yield
@@ -290,6 +319,7 @@ def test_nothing_is_asked_for_nothing(few, cluster):
             run(conn, "select code.local('x')")
             run(conn, "insert into code.plain values (1)")
             run(conn, "insert into code.plain values (2)")
+            run(conn, "select code.supported(1)")
             assert not asked()
             run(conn, "insert into code.fires values (1)")
             assert value(conn, "select 2") == 2

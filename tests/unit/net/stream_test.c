@@ -124,6 +124,16 @@ static void what_is_held_goes_with_what_follows(void **state) {
     assert_null(e.stream.out.data);
     assert_int_equal(epoll_ctls, 0);
     assert_int_equal(e.drained, 0);
+    // Or with what is queued already.
+    uint8_t *p = pattern_new(1 << 20);
+    assert_true(stream_write(&e.stream, p, 1 << 20));
+    assert_true(stream_unsent(&e.stream) > 0);
+    stream_hold(&e.stream, span_str("z"));
+    struct buf all = buf_make(2 << 20);
+    RUN_UNTIL(&loop, (read_all(fds[1], &all), buf_len(&all) == (1 << 20) + 1));
+    assert_int_equal(all.data[all.head + (1 << 20)], 'z');
+    buf_release(&all);
+    mem_free(p);
     // Or with the close.
     stream_hold(&e.stream, span_str("fg"));
     stream_close(&e.stream, true);
