@@ -410,6 +410,25 @@ def test_what_no_text_shows(code, router, cluster, made):
         cluster.primary.sql(drop, dbname="app")
 
 
+def test_many_functions(code, router, cluster):
+    """Which of them mention which is found in a second, not in twenty."""
+    cluster.primary.sql("""create schema many; grant usage on schema many to public; do $$ begin
+      for i in 1..4500 loop
+        execute format('create function many.f%s(int) returns int language plpgsql stable as %L', i,
+                       'begin if $1 > 1 then perform many.f' || i + 1 || '($1); end if;' ||
+                       repeat(' perform $1 + 1;', 100) || ' return 1; end');
+      end loop; end $$""", dbname="app")
+    cluster.primary.sql("analyze", dbname="app")  # how many there are decides how they are looked for
+    try:
+        cluster.caught_up()
+        many = router()
+        with many.connect() as conn:
+            wait_until(lambda: value(conn, "select port, many.f4500(1) from here") != cluster.primary.port, 10,
+                       "the catalog to be read")
+    finally:
+        cluster.primary.sql("drop schema many cascade", dbname="app")
+
+
 def test_function_call_message(few, cluster):
     """A FunctionCall message, which names a function by its number."""
     oid = cluster.primary.value("select 'code.memory()'::regprocedure::oid::int", dbname="app")
