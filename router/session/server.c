@@ -405,9 +405,10 @@ static bool login_step(struct server *s, const struct frame *m) {
     struct buf out = buf_make(PROTO_AUTH_MAX + SERVER_STARTUP_MAX);
     struct fault f;
     enum server_login_result r = server_login_message(&a->login, m, &out, &f);
-    if (r == SERVER_LOGIN_REFUSED || r == SERVER_LOGIN_BAD) {
+    bool refused = r == SERVER_LOGIN_REFUSED || r == SERVER_LOGIN_UNABLE;
+    if (refused || r == SERVER_LOGIN_BAD) {
         buf_release(&out);
-        if (r == SERVER_LOGIN_REFUSED)
+        if (refused)
             attempt_refused(s, &f);
         else
             attempt_failed(s, SERVER_END_PROTOCOL, &f);

@@ -78,8 +78,9 @@ enum server_end {
     SERVER_END_TIMEOUT,     // server_connect_timeout
     SERVER_END_SHUTDOWN,    // 57P01, 57P02, 57P03: it starts or stops
     SERVER_END_FULL,        // 53300: it takes no more connections
-    SERVER_END_REFUSED,     // any other error of the server's: SQLSTATE and message are its own
-    SERVER_END_PROTOCOL,    // it breaks the protocol, or asks for what we cannot or should not do
+    SERVER_END_REFUSED,     // any other error of the server's: SQLSTATE and message are its own; or it asks for what we
+                            // cannot or should not do
+    SERVER_END_PROTOCOL,    // it breaks the protocol, or does not prove who it is
     SERVER_END_CLOSED,      // end of file without a word
     SERVER_END_ROLE,        // in_hot_standby has changed
     SERVER_ENDS

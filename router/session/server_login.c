@@ -24,7 +24,7 @@ static enum server_login_result bad(struct fault *f, const char *what) {
 
 static enum server_login_result cannot(struct fault *f, const char *what) {
     fault_set(f, "28000", "%s", what);
-    return SERVER_LOGIN_BAD;
+    return SERVER_LOGIN_UNABLE;
 }
 
 // ---- authentication
@@ -35,7 +35,7 @@ static enum server_login_result need_password(const struct server_login *l, stru
     fault_hint(f, "%s",
                l->who->keys.set ? "A SCRAM verifier in auth_file is enough for servers that ask for scram-sha-256 only."
                                 : "Add the user and the password to auth_file.");
-    return SERVER_LOGIN_BAD;
+    return SERVER_LOGIN_UNABLE;
 }
 
 static enum server_login_result on_cleartext(struct server_login *l, struct span data, struct buf *out,
@@ -114,8 +114,10 @@ static enum server_login_result on_sasl_final(struct server_login *l, struct spa
 static enum server_login_result on_ok(struct server_login *l, struct span data, struct buf *out, struct fault *f) {
     (void)out;
     if (data.len) return bad(f, "malformed AuthenticationOk");
-    if (l->phase == SERVER_LOGIN_SASL_FIRST || l->phase == SERVER_LOGIN_SASL_FINAL)
-        return cannot(f, "the server ended the SCRAM exchange without proving that it knows the password");
+    if (l->phase == SERVER_LOGIN_SASL_FIRST || l->phase == SERVER_LOGIN_SASL_FINAL) {
+        fault_set(f, "28000", "the server ended the SCRAM exchange without proving that it knows the password");
+        return SERVER_LOGIN_BAD;
+    }
     l->phase = SERVER_LOGIN_ACCEPTED;
     return SERVER_LOGIN_MORE;
 }
@@ -145,7 +147,7 @@ static enum server_login_result on_authentication(struct server_login *l, struct
         return auth_rules[i].handle(l, span_of(c.ptr, cursor_left(&c)), out, f);
     }
     fault_set(f, "28000", "the server asks for authentication method %u, which pgsteer does not support", code);
-    return SERVER_LOGIN_BAD;
+    return SERVER_LOGIN_UNABLE;
 }
 
 // ---- what follows

@@ -32,7 +32,8 @@ enum server_login_result {
     SERVER_LOGIN_MORE,    // go on; `out` may hold an answer
     SERVER_LOGIN_READY,   // logged in: ReadyForQuery has come
     SERVER_LOGIN_REFUSED, // the server said no: the fault has its SQLSTATE and message
-    SERVER_LOGIN_BAD      // we say no: 08P01 it breaks the protocol, 28000 it wants what we cannot or should not do
+    SERVER_LOGIN_UNABLE,  // we say no: it wants what we cannot or should not do (28000), until somebody changes that
+    SERVER_LOGIN_BAD      // it breaks the protocol (08P01), or did not prove who it is (28000)
 };
 
 struct server_login {

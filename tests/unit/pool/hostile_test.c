@@ -242,7 +242,7 @@ static void a_scram_server_must_prove_itself(void **state) {
     w.fake.password = "another";
     expect_failure("28P01", "");
     w.fake.auth = FAKE_CLEARTEXT;
-    expect_failure("08006", "not encrypted");
+    expect_failure("28000", "not encrypted");
 }
 
 static void nobody_there(void **state) {

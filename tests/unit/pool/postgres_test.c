@@ -165,7 +165,7 @@ static void each_way_in(void **state) {
     expect_answer(pool_with("app", "app", "app-password"), "select current_user", "app"); // SCRAM
     expect_answer(pool_with("app", "md5user", "md5-password"), "select current_user", "md5user");
     expect_answer(pool_with("app", "trusted", NULL), "select current_user", "trusted");
-    expect_refusal(pool_with("app", "cleartext", "cleartext-password"), "08006", "not encrypted");
+    expect_refusal(pool_with("app", "cleartext", "cleartext-password"), "28000", "not encrypted");
     struct asker a;
     enter(&a, pool_with("app", "app", "app-password"));
     assert_string_equal(server_parameter(a.server, "in_hot_standby"), "off");
@@ -213,7 +213,7 @@ static void keys_learnt_from_a_client_are_enough(void **state) {
     c.user = (char[]){"other"};
     expect_refusal(pool_as(w.pools, "app", "other", &c), "28P01", "password authentication failed for user \"other\"");
     c.user = (char[]){"md5user"};
-    expect_refusal(pool_as(w.pools, "app", "md5user", &c), "08006", "password of user \"md5user\"");
+    expect_refusal(pool_as(w.pools, "app", "md5user", &c), "28000", "password of user \"md5user\"");
 }
 
 static void refusals_are_the_servers(void **state) {
@@ -221,7 +221,7 @@ static void refusals_are_the_servers(void **state) {
     expect_refusal(pool_with("app", "app", "wrong"), "28P01", "password authentication failed for user \"app\"");
     expect_refusal(pool_with("app", "md5user", "wrong"), "28P01",
                    "password authentication failed for user \"md5user\"");
-    expect_refusal(pool_with("app", "app", NULL), "08006", "password of user \"app\"");
+    expect_refusal(pool_with("app", "app", NULL), "28000", "password of user \"app\"");
     expect_refusal(pool_with("nowhere", "app", "app-password"), "3D000", "database \"nowhere\" does not exist");
     expect_refusal(pool_with("app", "nobody", "x"), "28P01", "password authentication failed for user \"nobody\"");
     for (int i = 0; i < EVIDENCE_CLOSED + 1; i++) assert_int_equal(w.reports[i], 0); // the server is in good order

@@ -64,10 +64,17 @@ static enum server_login_result feed_raw(char type, const void *payload, size_t 
     buf_msg_end(&w.message, at);
     return feed();
 }
-static void expect_bad(enum server_login_result r, const char *sqlstate, const char *text) {
-    assert_int_equal(r, SERVER_LOGIN_BAD);
+static void expect_fault(const char *sqlstate, const char *text) {
     assert_string_equal(w.fault.sqlstate, sqlstate);
     if (!strstr(w.fault.text, text)) fail_msg("\"%s\"", w.fault.text);
+}
+static void expect_bad(enum server_login_result r, const char *sqlstate, const char *text) {
+    assert_int_equal(r, SERVER_LOGIN_BAD);
+    expect_fault(sqlstate, text);
+}
+static void expect_unable(enum server_login_result r, const char *text) {
+    assert_int_equal(r, SERVER_LOGIN_UNABLE);
+    expect_fault("28000", text);
 }
 static const struct span nothing = {(const uint8_t *)"", 0};
 
@@ -93,7 +100,7 @@ static void trust(void **state) {
 
 static void cleartext_only_where_nobody_listens(void **state) {
     (void)state;
-    expect_bad(feed_auth(PROTO_AUTH_CLEARTEXT, nothing), "28000", "not encrypted");
+    expect_unable(feed_auth(PROTO_AUTH_CLEARTEXT, nothing), "not encrypted");
     assert_int_equal(buf_len(&w.out), 0);
     server_login_fini(&w.login);
     server_login_init(&w.login, &w.who, true, &w.parameters);
@@ -243,16 +250,16 @@ static void each_request_has_its_time(void **state) {
 static void what_we_cannot_do_is_said(void **state) {
     (void)state;
     const uint32_t others[] = {1, 2, 4, 6, 7, 8, 9, 13, 0xffffffff};
-    for (size_t i = 0; i < countof(others); i++) expect_bad(feed_auth(others[i], nothing), "28000", "does not support");
-    expect_bad(feed_auth(PROTO_AUTH_SASL, span_of("SCRAM-SHA-256-PLUS\0", 20)), "28000", "SCRAM-SHA-256");
-    expect_bad(feed_auth(PROTO_AUTH_SASL, span_of("", 1)), "28000", "SCRAM-SHA-256");
+    for (size_t i = 0; i < countof(others); i++) expect_unable(feed_auth(others[i], nothing), "does not support");
+    expect_unable(feed_auth(PROTO_AUTH_SASL, span_of("SCRAM-SHA-256-PLUS\0", 20)), "SCRAM-SHA-256");
+    expect_unable(feed_auth(PROTO_AUTH_SASL, span_of("", 1)), "SCRAM-SHA-256");
     // Nothing but keys, or nothing at all.
     secret_wipe(&w.who.password);
     w.who.keys.set = true;
-    expect_bad(feed_auth(PROTO_AUTH_MD5, span_str("salt")), "28000", "password of user \"web\"");
+    expect_unable(feed_auth(PROTO_AUTH_MD5, span_str("salt")), "password of user \"web\"");
     assert_non_null(strstr(w.fault.hint, "SCRAM verifier"));
     w.who.keys.set = false;
-    expect_bad(feed_auth(PROTO_AUTH_SASL, span_of(SCRAM_MECHANISM "\0", MECHANISMS_LEN)), "28000", "password of user");
+    expect_unable(feed_auth(PROTO_AUTH_SASL, span_of(SCRAM_MECHANISM "\0", MECHANISMS_LEN)), "password of user");
     assert_non_null(strstr(w.fault.hint, "auth_file"));
 }
 
