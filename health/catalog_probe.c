@@ -104,6 +104,7 @@ static void add_row(struct catalog *out, const struct dbconn *c, size_t row) {
     case 'o': catalog_add_volatile_operator(out, schema, name); break;
     case 'r': catalog_add_primary_relation(out, schema, name); break;
     case 'F': catalog_add_leaving_function(out, schema, name, leaves); break;
+    case 'T': catalog_add_leaving_type(out, schema, name, leaves); break;
     case 'R': catalog_add_leaving_relation(out, schema, name, leaves); break;
     case 'D': catalog_add_leaving_ddl(out, leaves); break;
     case 'A': catalog_add_leaving_anything(out, leaves); break;

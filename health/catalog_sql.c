@@ -5,7 +5,7 @@
 // One query, so that all of it is of one moment. Its columns are (kind, schema, name, min_args, max_args, volatile) and
 // its rows, by kind:
 //   f(unction), o(perator), r(elation that only the primary serves)
-//   F(unction, or operator, or type), R(elation) and D(DL) that may leave something in the session: of the source of a
+//   F(unction, or operator), T(ype), R(elation) and D(DL) that may leave something in the session: of the source of a
 //       user's function (CTE seeds), of one that calls it, or of an operator, cast, domain, trigger, default, index,
 //       policy or rule that does; min_args is 1 where what is left cannot be asked for
 //   A(nything) may: such a function is behind a cast or comparison that no text shows
@@ -84,7 +84,7 @@ const char catalog_sql[] =
     " UNION ALL SELECT 'o', o.oid, o.oprname, true"
     "  FROM pg_catalog.pg_operator AS o JOIN bodies AS b ON b.oid = o.oprcode"
     " UNION ALL SELECT 't', y.oid, pg_catalog.lower(y.typname), true FROM pg_catalog.pg_type AS y"
-    "  WHERE y.oid >= 16384 AND y.typcategory <> 'A'"
+    "  WHERE y.oid >= 16384 AND (y.typtype = 'd' OR y.typcategory <> 'A')"
     " UNION ALL SELECT 'r', r.oid, pg_catalog.lower(r.relname), r.relkind = 'v' OR r.relrowsecurity"
     "  FROM pg_catalog.pg_class AS r WHERE r.oid >= 16384 AND r.relkind IN ('r', 'p', 'v', 'f')"
     "), named_oddly AS MATERIALIZED ("
@@ -205,9 +205,10 @@ const char catalog_sql[] =
     "   FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid WHERE t.kind = 'f'"
     "  UNION ALL SELECT o.oprnamespace, o.oprname, t.unseen"
     "   FROM touching AS t JOIN pg_catalog.pg_operator AS o ON o.oid = t.oid WHERE t.kind = 'o'"
-    "  UNION ALL SELECT y.typnamespace, y.typname, t.unseen"
-    "   FROM touching AS t JOIN pg_catalog.pg_type AS y ON y.oid = t.oid WHERE t.kind = 't'"
     " ) AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.namespace GROUP BY 2, 3"
+    " UNION ALL SELECT 'T', n.nspname, y.typname, pg_catalog.max(t.unseen::int), 0, true"
+    " FROM touching AS t JOIN pg_catalog.pg_type AS y ON y.oid = t.oid"
+    " JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace WHERE t.kind = 't' GROUP BY 2, 3"
     " UNION ALL SELECT 'R', n.nspname, c.relname, pg_catalog.max(t.unseen::int), 0, true"
     " FROM touching AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.oid"
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.kind = 'r' GROUP BY 2, 3"

@@ -32,7 +32,7 @@ struct catalog {
     struct snap snap; // first
     char *database;
     struct entry *functions, *operators, *relations;
-    struct entry *leaving_functions, *leaving_relations;
+    struct entry *leaving_functions, *leaving_types, *leaving_relations;
     enum catalog_leaves ddl_leaves, anything_leaves, most_leaves;
     bool changes_meaning;
     struct buf parameters;
@@ -90,6 +90,7 @@ static void catalog_free(struct snap *s) {
     table_free(&c->operators);
     table_free(&c->relations);
     table_free(&c->leaving_functions);
+    table_free(&c->leaving_types);
     table_free(&c->leaving_relations);
     buf_release(&c->parameters);
     mem_free(c->database);
@@ -137,6 +138,11 @@ void catalog_add_leaving_function(struct catalog *c, const char *schema, const c
     note_leaves(c, leaves);
 }
 
+void catalog_add_leaving_type(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves) {
+    table_add(&c->leaving_types, schema, name, (struct row){.leaves = leaves});
+    note_leaves(c, leaves);
+}
+
 void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves) {
     table_add(&c->leaving_relations, schema, name, (struct row){.leaves = leaves});
     note_leaves(c, leaves);
@@ -165,6 +171,10 @@ static enum catalog_leaves table_leaves(struct entry *table, struct span schema,
 
 enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span schema, struct span name) {
     return table_leaves(c->leaving_functions, schema, name);
+}
+
+enum catalog_leaves catalog_type_leaves(const struct catalog *c, struct span schema, struct span name) {
+    return table_leaves(c->leaving_types, schema, name);
 }
 
 enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name) {

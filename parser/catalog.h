@@ -37,6 +37,7 @@ void catalog_add_primary_relation(struct catalog *c, const char *schema, const c
 // and an operator or a type that calls one (casts, domains); a relation whose change, or reading, runs one (triggers,
 // defaults, policies, rules); event triggers; and what runs one where no text shows it (implicit casts, comparisons).
 void catalog_add_leaving_function(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
+void catalog_add_leaving_type(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_relation(struct catalog *c, const char *schema, const char *name, enum catalog_leaves leaves);
 void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves);
 void catalog_add_leaving_anything(struct catalog *c, enum catalog_leaves leaves);
@@ -62,6 +63,7 @@ bool catalog_relation_is_primary(const struct catalog *c, struct span schema, st
 
 // `schema` empty: the worst of all schemas.
 enum catalog_leaves catalog_function_leaves(const struct catalog *c, struct span schema, struct span name);
+enum catalog_leaves catalog_type_leaves(const struct catalog *c, struct span schema, struct span name);
 enum catalog_leaves catalog_relation_leaves(const struct catalog *c, struct span schema, struct span name);
 enum catalog_leaves catalog_ddl_leaves(const struct catalog *c);
 enum catalog_leaves catalog_anything_leaves(const struct catalog *c);

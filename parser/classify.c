@@ -190,10 +190,16 @@ static bool tells_time(const struct tree_event *e) {
            (span_is(e->name, "age") && e->n_args == 1);
 }
 
+// Of a function that the text does not name.
+static void found_hidden_call(struct judge *j, enum catalog_leaves leaves) {
+    if (leaves == CATALOG_LEAVES_NOTHING) return;
+    found(j, VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION, 0, false);
+    j->calls = MAX_OF(j->calls, leaves);
+}
+
 // Its values may have to pass a domain's check, or a cast.
 static void saw_type(struct judge *j, const struct tree_event *e) {
-    if (j->catalog && catalog_function_leaves(j->catalog, e->schema, e->name) != CATALOG_LEAVES_NOTHING)
-        found_users_own(j, e, CATALOG_VOLATILE);
+    if (j->catalog) found_hidden_call(j, catalog_type_leaves(j->catalog, e->schema, e->name));
 }
 
 static void saw_call(struct judge *j, const struct tree_event *e) {
@@ -296,13 +302,10 @@ static struct rule statement_rule(const struct tree_statement *s) {
     return rule;
 }
 
-// Of functions that no text shows.
+// What may be called wherever values meet.
 static void assume_hidden_calls(struct judge *j) {
     bool runs = j->scope != SCOPE_TEMP || j->verdict.kind == VERDICT_WRITE;
-    enum catalog_leaves leaves = j->catalog && runs ? catalog_anything_leaves(j->catalog) : CATALOG_LEAVES_NOTHING;
-    if (leaves == CATALOG_LEAVES_NOTHING) return;
-    found(j, VERDICT_WRITE, VERDICT_REASON_VOLATILE_FUNCTION, 0, false);
-    j->calls = leaves;
+    if (j->catalog && runs) found_hidden_call(j, catalog_anything_leaves(j->catalog));
 }
 
 // What it may leave in the session that its text does not say.

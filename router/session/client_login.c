@@ -18,22 +18,19 @@ enum { SASL_MECHANISM, SASL_CLIENT_FIRST, SASL_CLIENT_FINAL };
 // Enough for the longest answer: a list of unknown protocol options, which stood in a start-up packet.
 enum { LOGIN_REPLY_MAX = 2 * PROTO_STARTUP_MAX };
 
-static bool send_reply(struct client *c, struct buf *b) {
-    bool ok = !b->failed && client_write(c, buf_span(b));
-    if (b->failed) client_refuse(c, STAT_ERROR_LIMIT, "53200", "out of memory");
+static bool put_reply(struct client *c, struct buf *b, bool hold) {
+    bool ok = !b->failed;
+    if (!ok)
+        client_refuse(c, STAT_ERROR_LIMIT, "53200", "out of memory");
+    else if (hold)
+        stream_hold(&c->stream, buf_span(b));
+    else
+        ok = client_write(c, buf_span(b));
     buf_release(b);
     return ok;
 }
 
-static bool hold_reply(struct client *c, struct buf *b) {
-    bool ok = !b->failed;
-    if (ok)
-        stream_hold(&c->stream, buf_span(b));
-    else
-        client_refuse(c, STAT_ERROR_LIMIT, "53200", "out of memory");
-    buf_release(b);
-    return ok;
-}
+static bool send_reply(struct client *c, struct buf *b) { return put_reply(c, b, false); }
 
 // The packet or message in front has been dealt with. Nothing points into it any more.
 static void took(struct client *c, uint32_t n) {
@@ -119,11 +116,7 @@ static void take_sasl(struct client *c, const struct frame *frame) {
         b.failed |= answer.failed;
         took(c, frame->total);
         // As PostgreSQL does: the last word of the exchange waits for what follows.
-        if (!done) {
-            (void)send_reply(c, &b);
-        } else if (hold_reply(c, &b)) {
-            authenticated(c, &keys);
-        }
+        if (put_reply(c, &b, done) && done) authenticated(c, &keys);
     } else {
         client_fail(c, reason_of(&f), &f);
     }

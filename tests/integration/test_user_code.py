@@ -87,6 +87,8 @@ create type code.person as (name code.short_name, age int);
 create table code.people (name code.name);
 create function code.greet(code.name) returns text language plpgsql stable as $$ begin return 'hello'; end $$;
 create function code.names() returns text language plpgsql stable as $$ begin return 'x'::code.name; end $$;
+create domain code.many_names as text[] check (code.stable('x') = 'x');
+create function code.lists() returns text language plpgsql stable as $$ begin return '{x}'::code.many_names; end $$;
 create view code.named as select 'x'::code.name;
 create type code.raw as (a int);
 create function code.make(int) returns code.raw language sql as $$
@@ -184,6 +186,7 @@ LEFT = {
     "domain_composite": (["select row('x', 1)::code.person"], TENANT, "x", "-"),
     "domain_column": (["insert into code.people values ('x')"], TENANT, "x", "-"),
     "domain_argument": (["select code.greet('x')"], TENANT, "x", "-"),
+    "domain_over_array": (["select code.lists()"], TENANT, "x", "-"),
     "domain_function": (["select code.names()"], TENANT, "x", "-"),
     "domain_view": (["select * from code.named"], TENANT, "x", "-"),
     "domain_row": (["select row('x')::code.people"], TENANT, "x", "-"),

@@ -194,6 +194,8 @@ static void leaving(void **state) {
         {"select t.checked from t", true, false, true}, // a column, or a cast
         {"select 'x'::other.checked, checked from t", false, false, false},
         {"prepare p (checked) as select $1", true, false, true},
+        {"select t.of_two from t", false, false, false}, // a column: the function takes more
+        {"select of_two(1, 2)", true, false, true},
         {"create table x (a int)", false, false, true},
         {"prepare p as insert into plain values (1)", false, false, true},
         {"execute p", true, false, true},
@@ -205,7 +207,9 @@ static void leaving(void **state) {
     catalog_add_leaving_function(c, "public", "set_it", CATALOG_LEAVES_STATE);
     catalog_add_leaving_function(c, "public", "run_it", CATALOG_LEAVES_UNSEEN);
     catalog_add_leaving_function(c, "public", "~~~", CATALOG_LEAVES_STATE);
-    catalog_add_leaving_function(c, "public", "checked", CATALOG_LEAVES_STATE);
+    catalog_add_leaving_type(c, "public", "checked", CATALOG_LEAVES_STATE);
+    catalog_add_function(c, "public", "of_two", 2, 2, CATALOG_VOLATILE);
+    catalog_add_leaving_function(c, "public", "of_two", CATALOG_LEAVES_STATE);
     catalog_add_leaving_relation(c, "public", "fires", CATALOG_LEAVES_STATE);
     catalog_add_leaving_relation(c, "public", "runs", CATALOG_LEAVES_UNSEEN);
     catalog_add_leaving_relation(c, "public", "fires_view", CATALOG_LEAVES_STATE);
