@@ -100,7 +100,8 @@ static void server_end(struct server *s) {
     pipeline_fini(&s->replies);
     prep_server_fini(&s->prepared);
     settings_unref(s->settings);
-    s->settings = NULL;
+    settings_unref(s->customs);
+    s->settings = s->customs = NULL;
     s->owner = NULL;
     buf_release(&s->in);
 }

@@ -114,6 +114,7 @@ struct server {
     struct pipeline replies;     // what is still due
     struct prep_server prepared; // statements it holds
     struct settings *settings;   // the client settings in force (counted); NULL = the server's own defaults
+    struct settings *customs;    // names of applications' parameters that it has ever had (counted); NULL = none
     uint64_t sequence_user;      // the client whose nextval currval and lastval would tell of; 0 = nobody's
     uint64_t worked_for;         // the client that had it last; 0 = nobody has yet
     bool shared;                 // others have worked on it than that one

@@ -80,7 +80,8 @@ void session_gone(void *owner, struct client *c) {
     prep_client_fini(&s->names);
     settings_unref(s->settings);
     settings_unref(s->startup);
-    s->settings = s->startup = NULL;
+    settings_unref(s->customs);
+    s->settings = s->startup = s->customs = NULL;
     session_forget_touched(s);
     session_forget_code(s);
     session_forget_vacating(s);

@@ -94,6 +94,7 @@ struct session {
     struct account *account;         // counted; NULL until authenticated, and when the client is gone
     struct settings *settings;       // from the start-up packet and by SET, as last read from a server
     struct settings *startup;        // from the start-up packet
+    struct settings *customs;        // names of applications' parameters that it has had, set or not; NULL = none
     uint64_t user_mark;              // of its user, by whose defaults its texts are read
     struct relay *relay;             // of a replication connection, from its login on; NULL: an ordinary one
     uint32_t pins;                   // router/session/pins.h; session_set_pins
@@ -110,7 +111,7 @@ struct session {
     bool on_replica;       // `server` is a replica
     bool sequences_moved;  // it may have moved sequences on the primary connection it has
     bool sequences_lost;   // ... on one that it has no more
-    bool forgets;          // its login has the connection forget sequences
+    bool forgets;          // what its login asks, or the prelude, has the connection forget sequences
     bool sequences_asked;  // ... and has been told since
     uint64_t sequence_bit; // in env->sequence_users
     uint64_t leased_us;    // since when it is among env->leases

@@ -220,10 +220,12 @@ void session_ask_server(struct session *s, struct span sql) {
     send_server(s, &iov, 1);
 }
 
-void session_put_settings(struct session *s, bool shown, const char *after) {
+void session_put_settings(struct session *s, bool shown, bool forgets) {
     struct buf sql = buf_make(SIZE_MAX / 2);
     settings_change_sql(s->server->settings, s->settings, &sql);
-    buf_printf(&sql, "%s", after);
+    settings_customs_sql(s->customs, s->server->customs, s->settings, &sql);
+    if (forgets) buf_printf(&sql, ";DISCARD SEQUENCES");
+    s->forgets = forgets;
     session_ask_server(s, buf_span(&sql));
     buf_release(&sql);
     s->response.show_parameters = shown;
@@ -252,9 +254,9 @@ static bool moves_sequences(const struct session *s) {
 static bool send_prelude(struct session *s) {
     struct server *sv = s->server;
     bool sequences = session_forgets_sequences(s, moves_sequences(s));
-    if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && !sequences)) return false;
-    session_put_settings(s, false, sequences ? ";DISCARD SEQUENCES" : "");
-    if (sequences) sv->sequence_user = 0;
+    if (sv->tx_status != PROTO_TX_IDLE || (sv->settings == s->settings && session_customs_are_known(s) && !sequences))
+        return false;
+    session_put_settings(s, false, sequences);
     return true;
 }
 
@@ -613,36 +615,6 @@ static enum place place(struct session *s, struct span unit) {
     return s->server ? PLACE_HERE : PLACE_FIND;
 }
 
-// What PostgreSQL takes only where nobody has used PL/pgSQL yet, as the client has not.
-static bool sets_nobodys(struct session *s, struct span unit) {
-    bool sets = (s->request.verdict.facts & (FACT_SET | FACT_SET_LOCAL)) && !(s->request.verdict.facts & FACT_CALL);
-    return sets && span_has_word(unit, "plpgsql.") && session_touch_facts(s, unit).nobodys;
-}
-
-// What current_schema() asks for is made for it: a transaction that does so cannot be prepared, unless the connection
-// has it already.
-static bool is_temporary_first(const struct session *s) {
-    static const struct span user = {(const uint8_t *)"\"$user\", ", 9}, temp = {(const uint8_t *)"pg_temp", 7};
-    struct span path;
-    if (!settings_get(s->settings, span_str("search_path"), &path)) return false;
-    if (path.len > user.len && span_eq(span_first(path, user.len), user)) path = span_from(path, user.len);
-    return path.len >= temp.len && span_eq(span_first(path, temp.len), temp);
-}
-
-// The client does not find temporary tables that others have had, though PostgreSQL would tell it of them; nor a
-// library that others have loaded.
-static bool leave_used(struct session *s, struct span unit) {
-    const struct server *sv = s->server;
-    if (!s->claimed || (!sv->temp_used && !sv->shared) || s->held == sv) return false;
-    bool sets = (s->request.verdict.facts & FACTS_TOUCHING) && span_has_word(unit, "temp_buffers");
-    bool temp = sv->temp_used && (sets || !session_takes_temp_buffers(s) || (sv->shared && is_temporary_first(s)));
-    if (!temp && !(sv->shared && sets_nobodys(s, unit))) return false;
-    s->server->dirty = true;
-    s->claimed = false;
-    session_unlink(s);
-    return true;
-}
-
 static void unit_taken(struct session *s, size_t len) {
     s->again -= MIN_OF(s->again, len);
     unit_forget(s);
@@ -685,7 +657,7 @@ static size_t take_unit(struct session *s, struct span unit) {
         session_find_server(s);
         where = PLACE_HERE;
     }
-    while (where == PLACE_HERE && s->state == SESSION_LINKED && leave_used(s, unit)) session_find_server(s);
+    while (where == PLACE_HERE && s->state == SESSION_LINKED && session_leave_used(s, unit)) session_find_server(s);
     if (where == PLACE_HERE && s->state != SESSION_LINKED) return 0;
     if (where == PLACE_HERE && session_awaits_cancel(s)) return 0;
     if (where == PLACE_HERE && s->claimed && (send_prelude(s) || session_tx_fail_anew(s))) return 0;

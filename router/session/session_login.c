@@ -274,16 +274,8 @@ void session_login_linked(struct session *s) {
 
 // Whether the error names a parameter of the start-up packet.
 static bool is_of_startup(const struct session *s, const struct fault *f) {
-    struct buf names = buf_make(SIZE_MAX / 2);
-    settings_put_names(s->startup, &names);
-    bool is = false;
-    for (struct cursor c = cursor_of(buf_span(&names)); !is && cursor_left(&c);) {
-        struct span name = cursor_cstr(&c);
-        const char *at = strcasestr(f->text, (const char *)name.ptr);
-        is = at && at > f->text && at[-1] == '"' && at[name.len] == '"';
-    }
-    buf_release(&names);
-    return is;
+    struct span name;
+    return settings_find_quoted(s->startup, f->text, &name);
 }
 
 // What the connection has been left with may be what takes no other settings: a parameter that is nobody's any more
@@ -310,9 +302,7 @@ void session_login_replied(struct session *s) {
         client_fail(&s->client, STAT_ERROR_AUTH, &refusal);
         return;
     }
-    settings_ref(s->settings);
-    settings_unref(sv->settings);
-    sv->settings = s->settings;
+    session_settings_are_in_force(s);
     response_start(&s->response, false);
     s->reruns = 0;
     take_modes(s);

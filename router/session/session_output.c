@@ -247,10 +247,8 @@ void session_settle(struct session *s) {
 
 // The client's settings are in force, and the unit that waits for them can go.
 static void prelude_done(struct session *s) {
-    struct server *sv = s->server;
-    settings_ref(s->settings);
-    settings_unref(sv->settings);
-    sv->settings = s->settings;
+    session_settings_are_in_force(s);
+    if (s->forgets) s->server->sequence_user = 0;
     s->prelude_due = false; // `claimed` stays until the unit is sent
     if (s->claimed)
         session_resume(s);
@@ -260,6 +258,11 @@ static void prelude_done(struct session *s) {
 
 static void settings_were_refused(struct session *s) {
     struct fault f;
+    if (s->claimed && session_forget_refused(s)) { // it was one transaction, and is tried again without
+        s->prelude_due = false;
+        session_resume(s);
+        return;
+    }
     s->server->dirty = true;
     if (session_leave_refusing(s)) {
         session_resume(s);

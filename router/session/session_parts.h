@@ -5,7 +5,8 @@
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
 // client says, session_output.c what the server says, session_tx.c transactions that no server knows of yet and those
 // on replicas, session_lost.c a transaction without its server, session_settings.c, session_pins.c and
-// session_sequences.c what the client leaves on a connection, session_relay.c replication connections. Nobody else
+// session_sequences.c what the client leaves on a connection, session_used.c what others have left there,
+// session_relay.c replication connections. Nobody else
 // includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
@@ -103,9 +104,9 @@ void session_run_again(struct session *s, bool anywhere);
 size_t session_input(void *owner, struct client *c, struct span in);
 // A Query of our own to the server in use; its answer is swallowed.
 void session_ask_server(struct session *s, struct span sql);
-// Gives the server in use the session's settings, and then the statements `after`; `shown`: the client hears of what
-// changes.
-void session_put_settings(struct session *s, bool shown, const char *after);
+// Gives the server in use the session's settings, and has it forget sequences if it `forgets`; `shown`: the client
+// hears of what changes.
+void session_put_settings(struct session *s, bool shown, bool forgets);
 
 void session_send_sync(struct session *s);      // to the server in use; its answer is expected already
 void session_forget_unnamed(struct session *s); // a Query ends the unnamed statement
@@ -142,6 +143,11 @@ void session_tx_leave(struct session *s, bool again);
 // The replica is out of the game: the transaction is deferred again; `reason` as in struct transaction.
 void session_tx_unplace(struct session *s, unsigned reason);
 void session_tx_refusal(const struct session *s, struct fault *f);
+
+// session_used.c
+// The server in use has been others', who have left what this client would meet in the unit that is ready: it is
+// closed, and the session wants one where nobody has been.
+bool session_leave_used(struct session *s, struct span unit);
 
 // session_code.c
 // The unit is DDL: if it makes code, what that may set is remembered until the catalog tells it.
@@ -189,6 +195,13 @@ bool session_is_reading(const struct session *s);
 bool session_takes_temp_buffers(const struct session *s);
 void session_settings_read(struct session *s);  // the answer is there, or an error
 void session_forget_touched(struct session *s); // what was touched never came to be
+// The server in use has taken them.
+void session_settings_are_in_force(struct session *s);
+// The server in use knows the names of all parameters of applications that the client has had.
+bool session_customs_are_known(const struct session *s);
+// It does not take a parameter of an application, whose name is in its refusal: one that is empty, or only to be known,
+// is not worth the client, and forgotten. False: there is none.
+bool session_forget_refused(struct session *s);
 // Of what the client parses now.
 struct meaning session_meaning(const struct session *s);
 // Takes what the config says of its database and user, and a reload may change, and what it has SET itself. Notices of

@@ -28,6 +28,7 @@ struct touched {
     bool reading;        // the query has been sent
     bool undone;         // something of it may have been, and have left a default behind
     bool counts;         // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
+    struct buf locals;   // names of applications' parameters that were set for the transaction under way
     struct buf reset;    // names of which a RESET in the transaction under way was the last
     bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
 };
@@ -51,6 +52,7 @@ void session_forget_touched(struct session *s) {
     setting_names_release(&s->touched->names);
     buf_release(&s->touched->rows);
     buf_release(&s->touched->reset);
+    buf_release(&s->touched->locals);
     mem_free(s->touched);
     s->touched = NULL;
 }
@@ -105,6 +107,7 @@ static struct touched *touched_of(struct session *s) {
     setting_names_init(&s->touched->names);
     s->touched->rows = buf_make(2 * SETTINGS_BYTES_MAX);
     s->touched->reset = buf_make(SIZE_MAX / 2);
+    s->touched->locals = buf_make(SETTINGS_BYTES_MAX); // more is not worth remembering
     return s->touched;
 }
 
@@ -215,6 +218,24 @@ static bool is_touched_again(const struct session *s) {
     return session_touched_anything(s) && !s->code && s->touched->generation == s->database->generation;
 }
 
+static bool is_custom(struct span name) { return memchr(name.ptr, '.', name.len) != NULL; }
+
+// An application's parameter that is set for the transaction stays known after it, if it was ever set: the server is
+// asked, unless it has been before.
+static void add_locals(struct session *s, const struct setting_names *n) {
+    struct cursor c = cursor_of(buf_span(&n->local));
+    struct span value;
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (!is_custom(name) || settings_get(s->settings, name, &value) || settings_get(s->customs, name, &value))
+            continue;
+        if (settings_get(s->server->customs, name, &value))
+            settings_add_names(s->env->settings, &s->customs, span_of(name.ptr, name.len + 1));
+        else if (!has_name(buf_span(&touched_of(s)->locals), name))
+            buf_put(&s->touched->locals, name.ptr, name.len + 1);
+    }
+}
+
 bool session_touch(struct session *s, struct span unit, bool anything) {
     const struct request *r = &s->request;
     struct setting_names n;
@@ -231,6 +252,7 @@ bool session_touch(struct session *s, struct span unit, bool anything) {
     // What functions and triggers do is rarely such that what stands behind them would have to wait.
     if (anything && !(is_touched_again(s) && !(r->verdict.facts & FACT_CALL))) collect_unlisted(s, unit, &n);
     add_touched(s, &n, anything);
+    if (buf_len(&n.local)) add_locals(s, &n);
     if (resets && is_any_of_startup(s, buf_span(&n.names))) {
         s->touched->restores = true;
         if (is_reset_alone(r->verdict.facts)) buf_put_span(&s->touched->reset, buf_span(&n.names));
@@ -265,12 +287,15 @@ static void put_all_set_sql(struct buf *sql) {
                buf_len(sql) ? " UNION ALL " : "");
 }
 
-static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
+static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone || buf_len(&t->locals); }
 
 void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
-    struct span names = buf_span(&s->touched->names.names);
-    if (names.len) settings_read_sql(names, may_be_defaults(s->touched), &sql);
+    struct buf names = buf_make(SIZE_MAX / 2);
+    buf_put_span(&names, buf_span(&s->touched->names.names));
+    buf_put_span(&names, buf_span(&s->touched->locals));
+    if (buf_len(&names)) settings_read_sql(buf_span(&names), may_be_defaults(s->touched), &sql);
+    buf_release(&names);
     if (s->touched->anything) put_all_set_sql(&sql);
     session_put_states_sql(s->touched->states, &sql);
     s->touched->reading = true;
@@ -314,9 +339,15 @@ static bool encodings_agree(const struct server *sv) {
 // What the server has answered.
 struct read_back {
     struct buf unset, pairs; // of settings
+    struct buf customs;      // names of applications' parameters that were set for a transaction, and are known
     uint32_t states;         // there are, bits of pins
     bool whole;              // nothing of it is missing
 };
+
+static void put_name(struct buf *names, struct span name) {
+    buf_put_span(names, name);
+    buf_put_u8(names, 0);
+}
 
 // False when what the row tells of cannot be carried to another connection.
 static bool take_row(struct session *s, struct span row, struct read_back *r) {
@@ -326,11 +357,16 @@ static bool take_row(struct session *s, struct span row, struct read_back *r) {
     bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
     if (state) r->states |= session_state_pin(value);
     if (state) return true;
-    is_set = next_column(&c, &set) && span_is(set, "t") && is_set;
+    bool listed = next_column(&c, &set);
+    is_set = is_set && (!listed || span_is(set, "t"));
     if (c.bad) return false;
+    bool local = !has_name(buf_span(&s->touched->names.names), name) && has_name(buf_span(&s->touched->locals), name);
+    if (local) {
+        if (is_set && !listed) put_name(&r->customs, name);
+        return true; // its value was the transaction's
+    }
     if (!is_set || is_default(s, name, value)) {
-        buf_put_span(&r->unset, name);
-        buf_put_u8(&r->unset, 0);
+        put_name(&r->unset, name);
         return true;
     }
     buf_put_span(&r->pairs, name);
@@ -371,27 +407,40 @@ static void replace(struct settings **at, struct settings *with) {
     *at = with;
 }
 
-static void adopt(struct session *s, struct span unset, struct span pairs) {
+// The server in use has all that the session has.
+static void note_customs(struct session *s) {
+    struct server *sv = s->server;
+    settings_add_customs(&sv->customs, settings_customs(sv->settings));
+    settings_add_customs(&sv->customs, s->customs);
+    if (settings_bytes(sv->customs) > 2 * SETTINGS_BYTES_MAX) sv->dirty = true; // they would become ever more
+}
+
+static void adopt(struct session *s, const struct read_back *r) {
     struct settings_table *t = s->env->settings;
+    struct span unset = buf_span(&r->unset), customs = buf_span(&r->customs);
     struct buf again = buf_make(SIZE_MAX / 2);
     put_startup(s, unset, &again);
-    replace(&s->server->settings, settings_edit(t, s->server->settings, unset, pairs));
+    replace(&s->server->settings, settings_edit(t, s->server->settings, unset, buf_span(&r->pairs)));
+    if (settings_bytes(s->customs) < SETTINGS_BYTES_MAX) settings_add_names(t, &s->customs, customs);
     replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
     buf_release(&again);
+    note_customs(s);
 }
 
 // The answer, as far as there is one: without it the settings stay where they are, and the pins as they were. False
 // when the session ends with it.
 static bool take_answer(struct session *s) {
     const struct touched *t = s->touched;
-    struct read_back r = {.unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2)};
-    bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
+    struct read_back r = {
+        .unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2), .customs = buf_make(SIZE_MAX / 2)};
+    bool settings = buf_len(&t->names.names) || buf_len(&t->locals) || t->anything, carried = take_rows(s, &r);
     bool kept = settings && !carried;
     if (r.whole) session_states_read(s, t->states, r.states);
-    if (settings && carried) adopt(s, buf_span(&r.unset), buf_span(&r.pairs));
+    if (settings && carried) adopt(s, &r);
     if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
     buf_release(&r.unset);
     buf_release(&r.pairs);
+    buf_release(&r.customs);
     if (!kept || !s->on_replica) return true;
     session_fail(s, STAT_ERROR_UNSUPPORTED, "0A000", // no connection to a replica is kept
                  "what was SET in a READ ONLY transaction on a replica cannot be carried to another server");
@@ -408,9 +457,32 @@ void session_settings_read(struct session *s) {
     session_configure(s, told);
     if (buf_len(told) && !session_send_client(s, buf_span(told))) return;
     if (s->server->settings != s->settings)
-        session_put_settings(s, true, "");
+        session_put_settings(s, true, false);
     else
         session_settle(s);
+}
+
+void session_settings_are_in_force(struct session *s) {
+    struct server *sv = s->server;
+    settings_ref(s->settings);
+    replace(&sv->settings, s->settings);
+    note_customs(s);
+}
+
+bool session_customs_are_known(const struct session *s) { return settings_have(s->server->customs, s->customs); }
+
+bool session_forget_refused(struct session *s) {
+    const char *text = s->response.refusal->text;
+    const struct span nothing = span_of("", 0);
+    struct settings **of = NULL;
+    struct span name, value;
+    if (settings_find_quoted(s->customs, text, &name))
+        of = &s->customs;
+    else if (settings_find_quoted(settings_customs(s->settings), text, &name) &&
+             settings_get(s->settings, name, &value) && value.len == 0)
+        of = &s->settings;
+    if (of) replace(of, settings_edit(s->env->settings, *of, span_of(name.ptr, name.len + 1), nothing));
+    return of != NULL;
 }
 
 bool session_takes_temp_buffers(const struct session *s) {

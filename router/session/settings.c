@@ -14,6 +14,8 @@ struct settings {
     uint64_t id;
     struct settings *meaning; // those of them that matter to what a text means (counted); NULL = none, or all
     bool all_mean;
+    struct settings *customs; // settings_customs (counted); NULL = none, or itself
+    bool is_customs;          // it is such a set itself
     size_t len;
     uint8_t pairs[]; // name NUL value NUL ..., sorted by name
 };
@@ -83,6 +85,9 @@ static struct buf canonical(struct span pairs) {
     return out;
 }
 
+// An application's, or one of an extension.
+static bool is_custom(struct span name) { return memchr(name.ptr, '.', name.len) != NULL; }
+
 // Parameters that have no part in what a text means, only in how it is run or shown. Those of extensions and the
 // application's own, which have a dot in their names, have none either. Others may have: in doubt they do.
 // extra_float_digits has: that of a float is an immutable function, so 0.1::float8::text is settled with the plan.
@@ -104,10 +109,26 @@ bool settings_name_has_meaning(struct span name) {
                                            "synchronous_commit",
                                            "temp_buffers",
                                            "work_mem"};
-    if (memchr(name.ptr, '.', name.len)) return false;
+    if (is_custom(name)) return false;
     for (size_t i = 0; i < countof(harmless); i++)
         if (span_is(name, harmless[i])) return false;
     return true;
+}
+
+static void put_custom(struct buf *out, struct span name) {
+    buf_put(out, name.ptr, name.len + 1);
+    buf_put_u8(out, 0);
+}
+
+static void note_customs(struct settings *s) {
+    struct buf names = buf_make(SIZE_MAX / 2);
+    struct cursor c = pairs_of(s);
+    struct pair p;
+    while (next_pair(&c, &p))
+        if (is_custom(p.name)) put_custom(&names, p.name);
+    s->is_customs = span_eq(buf_span(&names), span_of(s->pairs, s->len));
+    if (!s->is_customs) s->customs = settings_intern(s->table, buf_span(&names));
+    buf_release(&names);
 }
 
 static struct settings *settings_new(struct settings_table *t, const struct buf *key) {
@@ -122,6 +143,7 @@ static struct settings *settings_new(struct settings_table *t, const struct buf 
     s->all_mean = buf_len(&meaning) == s->len;
     if (!s->all_mean) s->meaning = settings_intern(t, buf_span(&meaning));
     buf_release(&meaning);
+    note_customs(s);
     HASH_ADD_KEYPTR(hh, t->all, s->pairs, s->len, s);
     return s;
 }
@@ -166,6 +188,7 @@ void settings_unref(struct settings *s) {
     if (!s || --s->refs > 0) return;
     HASH_DELETE(hh, s->table->all, s);
     settings_unref(s->meaning);
+    settings_unref(s->customs);
     mem_free(s);
 }
 
@@ -176,6 +199,17 @@ bool settings_get(const struct settings *s, struct span name, struct span *value
         if (!span_eq(p.name, name)) continue;
         *value = p.value;
         return true;
+    }
+    return false;
+}
+
+bool settings_find_quoted(const struct settings *s, const char *text, struct span *name) {
+    struct cursor c = pairs_of(s);
+    struct pair p;
+    while (next_pair(&c, &p)) {
+        const char *at = strcasestr(text, (const char *)p.name.ptr);
+        *name = p.name;
+        if (at && at > text && at[-1] == '"' && at[p.name.len] == '"') return true;
     }
     return false;
 }
@@ -297,14 +331,31 @@ void settings_change_sql(const struct settings *from, const struct settings *to,
     put_difference(&calls, from, to);
 }
 
-// A name that stands for itself in SQL.
+enum { IDENTIFIER_MAX = 63 }; // what is longer is cut, but not by set_config
+
+// A name that is one in SQL when its parts are quoted, without a question of encodings.
 static bool is_plain(struct span name) {
+    size_t part = 0; // bytes of it
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.ptr[i];
-        bool letter = (c >= 'a' && c <= 'z') || c == '_';
-        if (!letter && !(i && ((c >= '0' && c <= '9') || c == '.'))) return false;
+        bool letter = (c >= 'a' && c <= 'z') || c == '_', digit = c >= '0' && c <= '9';
+        if (c == '.' ? part == 0 : !letter && !(part && digit)) return false;
+        part = c == '.' ? 0 : part + 1;
+        if (part > IDENTIFIER_MAX) return false;
     }
-    return name.len > 0;
+    return part > 0;
+}
+
+// A part of it may be a keyword.
+static void put_plain(struct buf *sql, struct span name) {
+    buf_put_u8(sql, '"');
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.ptr[i] == '.')
+            buf_put(sql, "\".\"", 3);
+        else
+            buf_put_u8(sql, name.ptr[i]);
+    }
+    buf_put_u8(sql, '"');
 }
 
 // Lists of names (GUC_LIST_QUOTE), which SET would take for one name.
@@ -328,8 +379,67 @@ void settings_restore_sql(const struct settings *s, struct span names, struct bu
             put_call(&calls, name, &value);
             continue;
         }
-        buf_printf(sql, "SET %.*s TO ", (int)name.len, name.ptr);
+        buf_put(sql, "SET ", 4);
+        put_plain(sql, name);
+        buf_put(sql, " TO ", 4);
         put_literal(sql, value);
+    }
+}
+
+// What was once known.
+
+const struct settings *settings_customs(const struct settings *s) { return !s || s->is_customs ? s : s->customs; }
+
+static void replace(struct settings **at, struct settings *with) {
+    settings_unref(*at);
+    *at = with;
+}
+
+bool settings_have(const struct settings *s, const struct settings *names) {
+    if (!names || s == names) return true;
+    struct cursor c = pairs_of(names);
+    struct walk beside = walk_of(s);
+    struct pair p;
+    struct span value;
+    while (next_pair(&c, &p))
+        if (!walk_find(&beside, p.name, &value)) return false;
+    return true;
+}
+
+void settings_add_customs(struct settings **to, const struct settings *more) {
+    if (!settings_have(*to, more))
+        replace(to, settings_edit(more->table, *to, span_of("", 0), span_of(more->pairs, more->len)));
+}
+
+void settings_add_names(struct settings_table *t, struct settings **to, struct span names) {
+    struct buf more = buf_make(SIZE_MAX / 2);
+    struct cursor c = cursor_of(names);
+    struct span value;
+    while (cursor_left(&c)) {
+        struct span name = cursor_cstr(&c);
+        if (is_custom(name) && !settings_get(*to, name, &value)) put_custom(&more, name);
+    }
+    if (buf_len(&more)) replace(to, settings_edit(t, *to, span_of("", 0), buf_span(&more)));
+    buf_release(&more);
+}
+
+// RESET rather than an empty value: where a library has the parameter by now, it has a default of another kind.
+void settings_customs_sql(const struct settings *names, const struct settings *known, const struct settings *but,
+                          struct buf *sql) {
+    if (!names || names == known) return;
+    struct cursor c = pairs_of(names);
+    struct walk beside[] = {walk_of(known), walk_of(but)};
+    struct pair p;
+    struct span value;
+    while (next_pair(&c, &p)) {
+        struct calls calls = {.sql = sql};
+        bool is_known = walk_find(&beside[0], p.name, &value), is_set = walk_find(&beside[1], p.name, &value);
+        if (is_known || is_set) continue;
+        buf_put(sql, ";RESET ", is_plain(p.name) ? 7 : 1);
+        if (is_plain(p.name))
+            put_plain(sql, p.name);
+        else
+            put_call(&calls, p.name, NULL);
     }
 }
 
@@ -337,7 +447,7 @@ void settings_read_sql(struct span names, bool exact, struct buf *sql) {
     struct cursor c = cursor_of(names);
     const char *before = "(VALUES(";
     buf_printf(sql, "SELECT v.n,pg_catalog.current_setting(v.n,true),%s FROM ",
-               exact ? "s.name IS NULL OR s.source OPERATOR(pg_catalog.=) 'session'" : "true");
+               exact ? "s.source OPERATOR(pg_catalog.=) 'session'" : "true");
     while (cursor_left(&c)) {
         buf_printf(sql, "%s", before);
         put_literal(sql, cursor_cstr(&c));

@@ -26,8 +26,26 @@ struct settings *settings_edit(struct settings_table *t, const struct settings *
 void settings_ref(struct settings *s);   // NULL is fine
 void settings_unref(struct settings *s); // NULL is fine
 
+// The parameters of applications, which have a dot in their names, stay known on a connection where they have once been
+// set, if only for a transaction: empty, where they are not set any more. A set of such names is settings with empty
+// values.
+
+// The names of those of `s`; borrowed, good while `s` is. NULL = none.
+const struct settings *settings_customs(const struct settings *s);
+// Adds to the set `*to`, whose reference changes hands, those of `more`; of `names` (each in lower case with a NUL)
+// those that have a dot.
+void settings_add_customs(struct settings **to, const struct settings *more);
+void settings_add_names(struct settings_table *t, struct settings **to, struct span names);
+// Whether `s` has every name of the set `names`; fast when they are the same.
+bool settings_have(const struct settings *s, const struct settings *names);
+// Statements, each behind a semicolon, that make those of the set `names` known that neither `known` nor `but` has.
+void settings_customs_sql(const struct settings *names, const struct settings *known, const struct settings *but,
+                          struct buf *sql);
+
 // The value of a parameter, in lower case; false when it is not among them. NULL has none.
 bool settings_get(const struct settings *s, struct span name, struct span *value);
+// A name among them that stands in double quotes in the text, whatever the case; borrowed. False when there is none.
+bool settings_find_quoted(const struct settings *s, const char *text, struct span *name);
 void settings_put_names(const struct settings *s, struct buf *out);
 size_t settings_bytes(const struct settings *s); // of their names and values
 // A number that is the same for settings under which a text of SQL means the same: a constant such as '1.2.2026'::date
@@ -45,8 +63,9 @@ void settings_change_sql(const struct settings *from, const struct settings *to,
 // Statements that put those values of `s` in force that are of `names` (each in lower case, with a NUL), but for role
 // and session_authorization. SET where it will do: a query would fix the snapshot of its transaction.
 void settings_restore_sql(const struct settings *s, struct span names, struct buf *sql);
-// A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it). `exact`
-// costs the server more; without it whatever has a value counts as set.
+// A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it; NULL when
+// the server does not list it, as those of applications). `exact` costs the server more; without it whatever has a
+// value counts as set.
 void settings_read_sql(struct span names, bool exact, struct buf *sql);
 
 #endif

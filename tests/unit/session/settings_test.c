@@ -50,7 +50,7 @@ static void restoring_is_no_query_where_set_will_do(void **state) {
     settings_restore_sql(s, PAIRS("odd \"name"), &sql);
     settings_restore_sql(NULL, PAIRS("datestyle"), &sql);
     buf_put_u8(&sql, 0);
-    assert_string_equal((const char *)sql.data, "SET datestyle TO E'ISO, YMD';SET my.x TO E'it''s';"
+    assert_string_equal((const char *)sql.data, "SET \"datestyle\" TO E'ISO, YMD';SET \"my\".\"x\" TO E'it''s';"
                                                 "SELECT pg_catalog.set_config(E'search_path',E'a, b',false);"
                                                 "SELECT pg_catalog.set_config(E'odd \"name',E'v',false)");
     buf_release(&sql);
@@ -143,6 +143,66 @@ static void edits(void **state) {
     settings_table_free(t);
 }
 
+#define LONG "abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijab" // an identifier ends one letter behind it
+
+// What a connection has known, it knows for good.
+static void customs(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *s = settings_intern(t, PAIRS("my.x\0001\0work_mem\0001MB\0a.b\0"));
+    struct settings *none = settings_intern(t, PAIRS("work_mem\0001MB"));
+    struct settings *set = NULL, *known = NULL, *names = NULL;
+    assert_null(settings_customs(NULL));
+    assert_null(settings_customs(none));
+    settings_add_customs(&set, settings_customs(none));
+    assert_null(set);
+    settings_add_customs(&set, settings_customs(s));
+    assert_ptr_equal(set, settings_customs(s));
+    assert_ptr_equal(set, settings_customs(set));
+    assert_int_equal(settings_bytes(set), sizeof("a.b\0\0my.x\0"));
+    settings_add_names(t, &known, PAIRS("work_mem\0my.x\0my.x"));
+    assert_int_equal(settings_bytes(known), sizeof("my.x\0"));
+    assert_true(settings_have(set, known) && settings_have(set, set) && settings_have(s, set) &&
+                settings_have(NULL, NULL));
+    assert_false(settings_have(known, set) || settings_have(NULL, known) || settings_have(none, known));
+    assert_true(settings_have(known, NULL));
+
+    struct buf sql = buf_make(4096);
+    settings_add_names(t, &names, PAIRS("app.user\0my.x\0a.b\0odd.\"name\0c..d\0c.d.\0e._1\0l." LONG "xy"));
+    settings_customs_sql(names, names, NULL, &sql);
+    settings_customs_sql(NULL, known, s, &sql);
+    assert_int_equal(buf_len(&sql), 0);
+    settings_customs_sql(names, known, set, &sql);
+    buf_put_u8(&sql, 0);
+    assert_string_equal((const char *)sql.data, ";RESET \"app\".\"user\""
+                                                ";SELECT pg_catalog.set_config(E'c..d',NULL,false)"
+                                                ";SELECT pg_catalog.set_config(E'c.d.',NULL,false)"
+                                                ";RESET \"e\".\"_1\""
+                                                ";SELECT pg_catalog.set_config(E'l." LONG "xy',NULL,false)"
+                                                ";SELECT pg_catalog.set_config(E'odd.\"name',NULL,false)");
+    buf_release(&sql);
+    struct settings *all[] = {s, none, set, known, names};
+    for (size_t i = 0; i < countof(all); i++) settings_unref(all[i]);
+    settings_table_free(t);
+}
+
+// As PostgreSQL writes a name in its errors.
+static void what_an_error_names(void **state) {
+    (void)state;
+    struct settings_table *t = settings_table_new();
+    struct settings *s = settings_intern(t, PAIRS("my.x\0001\0work_mem\0001MB"));
+    struct span name;
+    assert_true(settings_find_quoted(s, "invalid value for parameter \"work_mem\": \"1MB\"", &name));
+    assert_true(span_is(name, "work_mem"));
+    assert_true(settings_find_quoted(s, "permission denied to set parameter \"My.X\"", &name) && span_is(name, "my.x"));
+    assert_false(settings_find_quoted(s, "\"my.xy\" work_mem my.x\"", &name));
+    assert_false(settings_find_quoted(s, "my.x", &name));
+    assert_false(settings_find_quoted(s, "", &name));
+    assert_false(settings_find_quoted(NULL, "\"my.x\"", &name));
+    settings_unref(s);
+    settings_table_free(t);
+}
+
 // Clients whose texts mean the same share prepared statements.
 static void contexts(void **state) {
     (void)state;
@@ -172,6 +232,8 @@ int main(void) {
                                        cmocka_unit_test(isolation_is_left_first),
                                        cmocka_unit_test(many_settings_are_set_in_turns),
                                        cmocka_unit_test(edits),
-                                       cmocka_unit_test(contexts)};
+                                       cmocka_unit_test(contexts),
+                                       cmocka_unit_test(customs),
+                                       cmocka_unit_test(what_an_error_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
