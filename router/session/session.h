@@ -90,6 +90,7 @@ struct session {
     struct client client;
     struct session_env *env;
     enum session_state state;
+    uint32_t pins;                   // router/session/pins.h; session_set_pins
     struct database *database;       // NULL until authenticated
     struct account *account;         // counted; NULL until authenticated, and when the client is gone
     struct settings *settings;       // from the start-up packet and by SET, as last read from a server
@@ -97,7 +98,6 @@ struct session {
     struct settings *customs;        // names of applications' parameters that it has had, set or not; NULL = none
     uint64_t user_mark;              // of its user, by whose defaults its texts are read
     struct relay *relay;             // of a replication connection, from its login on; NULL: an ordinary one
-    uint32_t pins;                   // router/session/pins.h; session_set_pins
     uint32_t cancel_pid, cancel_key; // together the key of env->by_key
 
     // private
@@ -130,6 +130,8 @@ struct session {
     struct tx_modes tx_defaults; // ... as they are now
     uint8_t tx_reason;           // enum route_reason: why the transaction that begins with the unit that is ready must
                                  // be on the primary; 0 = it need not
+    uint8_t reason;              // enum route_reason of the unit that waits for its server
+    uint8_t last_reader;         // the replica that gave the last answer; ROUTE_NODES_MAX = the primary
     struct buf journal;          // what the client sent and a replica has not answered: it can be sent again
     size_t again;                // bytes at the front of the input that were in the journal
     uint64_t avoid;              // bit per node: they lost what is to be run `again`
@@ -173,8 +175,6 @@ struct session {
     bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
     bool closing;         // what is due closes a statement: if it fails, the name is taken again
     bool input_paused;
-    uint8_t reason;            // enum route_reason of the unit that waits for its server
-    uint8_t last_reader;       // the replica that gave the last answer; ROUTE_NODES_MAX = the primary
     uint64_t last_write_us;    // when its last write was acknowledged
     uint64_t ddl_us;           // when its last DDL was; 0 = never
     struct session_code *code; // functions and triggers it has just made (session_code.c); NULL = none
