@@ -223,7 +223,7 @@ void session_ask_server(struct session *s, struct span sql) {
 void session_put_settings(struct session *s, bool shown, bool forgets) {
     struct buf sql = buf_make(SIZE_MAX / 2);
     settings_change_sql(s->server->settings, s->settings, &sql);
-    settings_customs_sql(s->customs, s->server->customs, s->settings, &sql);
+    if (!session_customs_are_known(s)) settings_customs_sql(s->customs, s->server->customs, s->settings, &sql);
     if (forgets) buf_printf(&sql, ";DISCARD SEQUENCES");
     s->forgets = forgets;
     session_ask_server(s, buf_span(&sql));

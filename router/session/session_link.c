@@ -584,7 +584,7 @@ void session_server_lost(struct session *s, struct server *sv, const struct faul
     bool alive = survives(s);
     struct loss loss = loss_of(s, sv);
     // What was SET and not read back is gone, unless its transaction never came to an end.
-    if (s->touched && (!loss.in_transaction || loss.ending || session_touched_counts(s))) alive = false;
+    if (session_touched_matters(s) && (!loss.in_transaction || loss.ending || session_touched_counts(s))) alive = false;
     if (s->lexing) alive = false; // how the texts of its client are to be read is known from the connection
     struct fault lost;
     fault_set(&lost, "08006", "the connection to server \"%s\" was lost: %s", pool_node_name(sv->pool), f->text);

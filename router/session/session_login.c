@@ -275,7 +275,7 @@ void session_login_linked(struct session *s) {
 // Whether the error names a parameter of the start-up packet.
 static bool is_of_startup(const struct session *s, const struct fault *f) {
     struct span name;
-    return settings_find_quoted(s->startup, f->text, &name);
+    return settings_find_named(s->startup, f->text, &name);
 }
 
 // What the connection has been left with may be what takes no other settings: a parameter that is nobody's any more

@@ -180,6 +180,8 @@ bool session_touch(struct session *s, struct span unit, bool anything);
 bool session_touched_anything(const struct session *s);
 // The exchange `due` has been answered.
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status);
+// More may have been touched than names that stay known.
+bool session_touched_matters(const struct session *s);
 // Some of what was touched, and not read back, is in force whatever becomes of a transaction that is open.
 bool session_touched_counts(const struct session *s);
 // A RESET has left a server's default where the value of the start-up packet is to be: what comes behind it waits until

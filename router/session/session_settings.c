@@ -225,6 +225,7 @@ static bool is_custom(struct span name) { return memchr(name.ptr, '.', name.len)
 static void add_locals(struct session *s, const struct setting_names *n) {
     struct cursor c = cursor_of(buf_span(&n->local));
     struct span value;
+    if (n->nobodys || settings_bytes(s->customs) > SETTINGS_BYTES_MAX) return;
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c);
         if (!is_custom(name) || settings_get(s->settings, name, &value) || settings_get(s->customs, name, &value))
@@ -267,10 +268,15 @@ static void know_context(struct session *s) {
     if (!(s->pins & (PIN_BIT(TEMP) | PIN_BIT(UNREADABLE) | PIN_BIT(SET)))) s->context = 0;
 }
 
+bool session_touched_matters(const struct session *s) {
+    const struct touched *t = s->touched;
+    return t && (buf_len(&t->names.names) || t->anything || t->states);
+}
+
 bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
 
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
-    if (s->touched && (due->does.ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
+    if (session_touched_matters(s) && (due->does.ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->undone = true;
     if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
     s->lexing = false;
@@ -287,6 +293,7 @@ static void put_all_set_sql(struct buf *sql) {
                buf_len(sql) ? " UNION ALL " : "");
 }
 
+// Whether a parameter that has a value may not be set.
 static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone || buf_len(&t->locals); }
 
 void session_read_settings(struct session *s) {
@@ -322,7 +329,7 @@ static bool is_default(const struct session *s, struct span name, struct span va
     if (span_is(name, "role")) return span_is(value, "none") && (t->names.restores || !by_startup);
     if (span_is(name, "session_authorization"))
         return span_is(value, s->client.user) && (t->names.restores || !by_startup);
-    return value.len == 0 && may_be_defaults(t) && memchr(name.ptr, '.', name.len) && by_startup;
+    return value.len == 0 && t->names.restores && is_custom(name) && by_startup;
 }
 
 static bool is_ascii(struct span text) {
@@ -357,13 +364,13 @@ static bool take_row(struct session *s, struct span row, struct read_back *r) {
     bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
     if (state) r->states |= session_state_pin(value);
     if (state) return true;
-    bool listed = next_column(&c, &set);
+    bool listed = next_column(&c, &set), known = is_set;
     is_set = is_set && (!listed || span_is(set, "t"));
     if (c.bad) return false;
     bool local = !has_name(buf_span(&s->touched->names.names), name) && has_name(buf_span(&s->touched->locals), name);
-    if (local) {
-        if (is_set && !listed) put_name(&r->customs, name);
-        return true; // its value was the transaction's
+    if (local && !(listed && is_set)) { // its value was the transaction's; or else something has set it for longer
+        if (known) put_name(&r->customs, name);
+        return true;
     }
     if (!is_set || is_default(s, name, value)) {
         put_name(&r->unset, name);
@@ -411,7 +418,7 @@ static void replace(struct settings **at, struct settings *with) {
 static void note_customs(struct session *s) {
     struct server *sv = s->server;
     settings_add_customs(&sv->customs, settings_customs(sv->settings));
-    settings_add_customs(&sv->customs, s->customs);
+    if (sv != s->held) settings_add_customs(&sv->customs, s->customs);
     if (settings_bytes(sv->customs) > 2 * SETTINGS_BYTES_MAX) sv->dirty = true; // they would become ever more
 }
 
@@ -421,7 +428,8 @@ static void adopt(struct session *s, const struct read_back *r) {
     struct buf again = buf_make(SIZE_MAX / 2);
     put_startup(s, unset, &again);
     replace(&s->server->settings, settings_edit(t, s->server->settings, unset, buf_span(&r->pairs)));
-    if (settings_bytes(s->customs) < SETTINGS_BYTES_MAX) settings_add_names(t, &s->customs, customs);
+    settings_add_names(t, &s->customs, customs);
+    settings_add_names(t, &s->server->customs, customs);
     replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
     buf_release(&again);
     note_customs(s);
@@ -433,10 +441,10 @@ static bool take_answer(struct session *s) {
     const struct touched *t = s->touched;
     struct read_back r = {
         .unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2), .customs = buf_make(SIZE_MAX / 2)};
-    bool settings = buf_len(&t->names.names) || buf_len(&t->locals) || t->anything, carried = take_rows(s, &r);
-    bool kept = settings && !carried;
+    bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
+    bool kept = settings && !carried; // names alone are not worth it
     if (r.whole) session_states_read(s, t->states, r.states);
-    if (settings && carried) adopt(s, &r);
+    if ((settings || buf_len(&t->locals)) && carried) adopt(s, &r);
     if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
     buf_release(&r.unset);
     buf_release(&r.pairs);
@@ -469,16 +477,19 @@ void session_settings_are_in_force(struct session *s) {
     note_customs(s);
 }
 
-bool session_customs_are_known(const struct session *s) { return settings_have(s->server->customs, s->customs); }
+// One that the client keeps may have it set in a way that nobody has seen.
+bool session_customs_are_known(const struct session *s) {
+    return s->server == s->held || settings_have(s->server->customs, s->customs);
+}
 
 bool session_forget_refused(struct session *s) {
     const char *text = s->response.refusal->text;
     const struct span nothing = span_of("", 0);
     struct settings **of = NULL;
     struct span name, value;
-    if (settings_find_quoted(s->customs, text, &name))
+    if (settings_find_named(s->customs, text, &name))
         of = &s->customs;
-    else if (settings_find_quoted(settings_customs(s->settings), text, &name) &&
+    else if (settings_find_named(settings_customs(s->settings), text, &name) &&
              settings_get(s->settings, name, &value) && value.len == 0)
         of = &s->settings;
     if (of) replace(of, settings_edit(s->env->settings, *of, span_of(name.ptr, name.len + 1), nothing));

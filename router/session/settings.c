@@ -2,6 +2,7 @@
 // router/session/settings.c: see router/session/settings.h.
 #include "router/session/settings.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -203,13 +204,25 @@ bool settings_get(const struct settings *s, struct span name, struct span *value
     return false;
 }
 
-bool settings_find_quoted(const struct settings *s, const char *text, struct span *name) {
+static bool is_of_name(char c) { return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '$'; }
+
+// Whether the word is in the text.
+static bool has_word(const char *text, struct span word) {
+    const char *at = text;
+    while ((at = strcasestr(at, (const char *)word.ptr))) {
+        bool begins = at == text || !is_of_name(at[-1]), ends = !is_of_name(at[word.len]);
+        if (begins && ends) return true;
+        at++;
+    }
+    return false;
+}
+
+bool settings_find_named(const struct settings *s, const char *text, struct span *name) {
     struct cursor c = pairs_of(s);
     struct pair p;
     while (next_pair(&c, &p)) {
-        const char *at = strcasestr(text, (const char *)p.name.ptr);
         *name = p.name;
-        if (at && at > text && at[-1] == '"' && at[p.name.len] == '"') return true;
+        if (p.name.len && has_word(text, p.name)) return true;
     }
     return false;
 }

@@ -44,8 +44,9 @@ void settings_customs_sql(const struct settings *names, const struct settings *k
 
 // The value of a parameter, in lower case; false when it is not among them. NULL has none.
 bool settings_get(const struct settings *s, struct span name, struct span *value);
-// A name among them that stands in double quotes in the text, whatever the case; borrowed. False when there is none.
-bool settings_find_quoted(const struct settings *s, const char *text, struct span *name);
+// A name among them that stands in the text as a word, whatever the case: an error puts it in quotes, which are those
+// of its language. Borrowed. False when there is none.
+bool settings_find_named(const struct settings *s, const char *text, struct span *name);
 void settings_put_names(const struct settings *s, struct buf *out);
 size_t settings_bytes(const struct settings *s); // of their names and values
 // A number that is the same for settings under which a text of SQL means the same: a constant such as '1.2.2026'::date

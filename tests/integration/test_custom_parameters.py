@@ -103,15 +103,70 @@ def test_names_are_known_to_their_client_alone(router, functions, cluster):
         cluster.primary.sql("alter role app in database app reset shared.x")
 
 
-def test_what_it_costs(router, functions, cluster):
-    """Nothing is put in force for it where clients have the same names."""
+@pytest.mark.parametrize("name", ["my.x", "pg_trgm.similarity_threshold"])
+def test_what_it_costs(router, functions, cluster, name):
+    """The server is asked once for a name on each connection, and nothing is put in force where clients have the same."""
     endpoint = router(default_pool_size=1, workers=1)
-    before = endpoint.metric("pgsteer_settings_replays_total")
-    for _ in range(5):
+    cluster.primary.sql("alter role app in database app set log_statement = 'all'")
+    try:
         with endpoint.connect() as conn:
-            for _ in range(5):
-                conn.execute("begin; set local my.x = '1'; commit")
-    assert endpoint.metric("pgsteer_settings_replays_total") == before
+            conn.execute("select public.show_limit(); select txid_current()")  # the library is loaded
+        since, before = cluster.primary.log_size(), endpoint.metric("pgsteer_settings_replays_total")
+        for _ in range(4):
+            with endpoint.connect() as conn:
+                for _ in range(4):
+                    conn.execute(f"begin; set local {name} = '0.5'; commit")
+                conn.execute("select 'the end', txid_current()")
+        said = [sql for user, sql in cluster.primary.statements(since) if user == "app"]
+        assert sum("the end" in sql for sql in said) == 4
+        assert sum("current_setting(v.n" in sql for sql in said) == 1, said
+        assert endpoint.metric("pgsteer_settings_replays_total") == before
+    finally:
+        cluster.primary.sql("alter role app in database app reset log_statement")
+
+
+@pytest.mark.parametrize("statements", [
+    ["set my.x = ''; set local my.y = '1'"],
+    ["begin", "set local my.y = '1'", "set my.x = ''; commit"],
+    ["begin", "set my.x = ''", "commit"],
+    ["begin", "set my.x = ''", "rollback"],
+    ["begin", "reset my.x", "rollback"],
+    ["set my.x = ''", "reset my.x"],
+    ["set my.x = ''", "begin", "reset my.x", "commit"],
+], ids="; ".join)
+def test_empty_where_the_startup_packet_has_a_value(one, direct, cluster, statements):
+    with direct(options="-c my.x=tenant") as conn:
+        conn.autocommit = True
+        run(conn, statements)
+        expected = run(conn, ["show my.x"])
+    with one.connect(options="-c my.x=tenant") as conn:
+        run(conn, statements)
+        for _ in range(2):
+            assert run(conn, ["show my.x", "select public.known('my.x')"]) == expected * 2
+            with cluster.primary.connect() as admin:
+                admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'app'")
+
+
+def test_what_a_function_sets_for_longer(router, functions, cluster):
+    """Of a parameter that the text sets for the transaction: it is the client's, and nobody else's."""
+    endpoint = router(default_pool_size=1, workers=1)
+    with endpoint.connect() as conn, endpoint.connect() as other:
+        conn.execute("begin; set local pg_trgm.similarity_threshold = 0.5; select public.set_limit(0.8); commit")
+        assert conn.execute("select public.show_limit()").fetchone() == (pytest.approx(0.8),)
+        assert other.execute("select public.show_limit()").fetchone() == (pytest.approx(0.3),)
+
+
+def test_a_name_is_not_worth_the_client(router, functions, cluster):
+    """The answer that says whether it is known may not come."""
+    endpoint = router(default_pool_size=1, workers=1)
+    with endpoint.connect() as conn:
+        conn.execute("begin; set local my.x = '1'; commit and chain; select 1")
+        with cluster.primary.connect() as admin:
+            admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'app'")
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("select 1")
+        conn.execute("rollback")
+        assert conn.execute("select txid_current() > 0").fetchone() == (True,)
 
 
 def test_names_that_are_keywords(one, cluster):

@@ -192,13 +192,15 @@ static void what_an_error_names(void **state) {
     struct settings_table *t = settings_table_new();
     struct settings *s = settings_intern(t, PAIRS("my.x\0001\0work_mem\0001MB"));
     struct span name;
-    assert_true(settings_find_quoted(s, "invalid value for parameter \"work_mem\": \"1MB\"", &name));
+    assert_true(settings_find_named(s, "invalid value for parameter \"work_mem\": \"1MB\"", &name));
     assert_true(span_is(name, "work_mem"));
-    assert_true(settings_find_quoted(s, "permission denied to set parameter \"My.X\"", &name) && span_is(name, "my.x"));
-    assert_false(settings_find_quoted(s, "\"my.xy\" work_mem my.x\"", &name));
-    assert_false(settings_find_quoted(s, "my.x", &name));
-    assert_false(settings_find_quoted(s, "", &name));
-    assert_false(settings_find_quoted(NULL, "\"my.x\"", &name));
+    assert_true(settings_find_named(s, "permission denied to set parameter \"My.X\"", &name) && span_is(name, "my.x"));
+    assert_true(settings_find_named(s, "ung\xc3\xbcltiger Name \xc2\xbbmy.x\xc2\xab", &name) && span_is(name, "my.x"));
+    assert_true(settings_find_named(s, "my.xy my.x", &name) && span_is(name, "my.x"));
+    assert_true(settings_find_named(s, "my.x", &name));
+    assert_false(settings_find_named(s, "\"my.xy\", a.my.x, work_mem2, my.x.y", &name));
+    assert_false(settings_find_named(s, "", &name));
+    assert_false(settings_find_named(NULL, "\"my.x\"", &name));
     settings_unref(s);
     settings_table_free(t);
 }
