@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Parameters of applications, such as my.tenant, stay known to the client that has had them, if only for a transaction: on
-every connection that works for it. Each script gives what it gives directly."""
+"""Parameters of applications, such as my.tenant, stay known to the client that has had them, if only for a transaction:
+on every connection that works for it. Each script gives what it gives directly."""
 import psycopg
 import pytest
 
@@ -105,7 +105,7 @@ def test_names_are_known_to_their_client_alone(router, functions, cluster):
 
 @pytest.mark.parametrize("name", ["my.x", "pg_trgm.similarity_threshold"])
 def test_what_it_costs(router, functions, cluster, name):
-    """The server is asked once for a name on each connection, and nothing is put in force where clients have the same."""
+    """The server is asked once for a name on each connection; where clients have the same, nothing is put in force."""
     endpoint = router(default_pool_size=1, workers=1)
     cluster.primary.sql("alter role app in database app set log_statement = 'all'")
     try:
