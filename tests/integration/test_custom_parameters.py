@@ -9,9 +9,12 @@ import pytest
 def functions(cluster):
     with cluster.primary.connect("app") as conn:
         # Reads, as far as anybody can tell: they go to replicas.
-        conn.execute("create or replace function known(text) returns text language sql stable as "
-                     "$$select current_setting($1)$$")
-        conn.execute("create extension if not exists pg_trgm")
+        conn.execute("create function known(text) returns text language sql stable as $$select current_setting($1)$$")
+        conn.execute("create extension pg_trgm")
+    cluster.caught_up()
+    yield
+    with cluster.primary.connect("app") as conn:  # functions in C change what is asked in that database
+        conn.execute("drop extension pg_trgm; drop function known(text)")
     cluster.caught_up()
 
 
