@@ -28,7 +28,7 @@ struct touched {
     bool reading;        // the query has been sent
     bool undone;         // something of it may have been, and have left a default behind
     bool counts;         // a transaction with some of it has ended: COMMIT AND CHAIN, or another one has begun
-    struct buf locals;   // names of applications' parameters that were set for the transaction under way
+    struct buf locals;   // names of applications' parameters that are set for a transaction, in what is not answered
     struct buf reset;    // names of which a RESET in the transaction under way was the last
     bool restores; // RESET of what the start-up packet has: the server's default is in force where its value should be
 };
@@ -220,21 +220,29 @@ static bool is_touched_again(const struct session *s) {
 
 static bool is_custom(struct span name) { return memchr(name.ptr, '.', name.len) != NULL; }
 
-// An application's parameter that is set for the transaction stays known after it, if it was ever set: the server is
-// asked, unless it has been before.
+// An application's parameter that is set for the transaction stays known after it.
 static void add_locals(struct session *s, const struct setting_names *n) {
     struct cursor c = cursor_of(buf_span(&n->local));
     struct span value;
     if (n->nobodys || settings_bytes(s->customs) > SETTINGS_BYTES_MAX) return;
     while (cursor_left(&c)) {
         struct span name = cursor_cstr(&c);
-        if (!is_custom(name) || settings_get(s->settings, name, &value) || settings_get(s->customs, name, &value))
-            continue;
-        if (settings_get(s->server->customs, name, &value))
-            settings_add_names(s->env->settings, &s->customs, span_of(name.ptr, name.len + 1));
-        else if (!has_name(buf_span(&touched_of(s)->locals), name))
-            buf_put(&s->touched->locals, name.ptr, name.len + 1);
+        if (!is_custom(name) || settings_get(s->customs, name, &value)) continue;
+        if (!has_name(buf_span(&touched_of(s)->locals), name)) buf_put(&s->touched->locals, name.ptr, name.len + 1);
     }
+}
+
+// They have been set, or an error says that they may not have been: then they are not known anywhere.
+static void note_locals(struct session *s) {
+    struct settings_table *t = s->env->settings;
+    struct span names = buf_span(&s->touched->locals);
+    if (!s->response.failed) {
+        settings_add_names(t, &s->customs, names);
+        settings_add_names(t, &s->server->customs, names);
+        if (settings_bytes(s->server->customs) > 2 * SETTINGS_BYTES_MAX) s->server->dirty = true;
+    }
+    buf_clear(&s->touched->locals);
+    if (!session_touched_matters(s)) session_forget_touched(s);
 }
 
 bool session_touch(struct session *s, struct span unit, bool anything) {
@@ -276,6 +284,7 @@ bool session_touched_matters(const struct session *s) {
 bool session_touched_counts(const struct session *s) { return s->touched && s->touched->counts; }
 
 void session_touched_ready(struct session *s, const struct reply *due, char tx_status) {
+    if (s->touched && buf_len(&s->touched->locals)) note_locals(s);
     if (session_touched_matters(s) && (due->does.ends || tx_status == PROTO_TX_IDLE)) s->touched->counts = true;
     if (s->touched && (s->response.failed || tx_status != PROTO_TX_IDLE)) s->touched->undone = true;
     if (tx_status != PROTO_TX_IDLE || s->due || s->open) return;
@@ -294,15 +303,12 @@ static void put_all_set_sql(struct buf *sql) {
 }
 
 // Whether a parameter that has a value may not be set.
-static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone || buf_len(&t->locals); }
+static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
 
 void session_read_settings(struct session *s) {
     struct buf sql = buf_make(SIZE_MAX / 2);
-    struct buf names = buf_make(SIZE_MAX / 2);
-    buf_put_span(&names, buf_span(&s->touched->names.names));
-    buf_put_span(&names, buf_span(&s->touched->locals));
-    if (buf_len(&names)) settings_read_sql(buf_span(&names), may_be_defaults(s->touched), &sql);
-    buf_release(&names);
+    struct span names = buf_span(&s->touched->names.names);
+    if (names.len) settings_read_sql(names, may_be_defaults(s->touched), &sql);
     if (s->touched->anything) put_all_set_sql(&sql);
     session_put_states_sql(s->touched->states, &sql);
     s->touched->reading = true;
@@ -346,7 +352,6 @@ static bool encodings_agree(const struct server *sv) {
 // What the server has answered.
 struct read_back {
     struct buf unset, pairs; // of settings
-    struct buf customs;      // names of applications' parameters that were set for a transaction, and are known
     uint32_t states;         // there are, bits of pins
     bool whole;              // nothing of it is missing
 };
@@ -364,14 +369,9 @@ static bool take_row(struct session *s, struct span row, struct read_back *r) {
     bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
     if (state) r->states |= session_state_pin(value);
     if (state) return true;
-    bool listed = next_column(&c, &set), known = is_set;
+    bool listed = next_column(&c, &set);
     is_set = is_set && (!listed || span_is(set, "t"));
     if (c.bad) return false;
-    bool local = !has_name(buf_span(&s->touched->names.names), name) && has_name(buf_span(&s->touched->locals), name);
-    if (local && !(listed && is_set)) { // its value was the transaction's; or else something has set it for longer
-        if (known) put_name(&r->customs, name);
-        return true;
-    }
     if (!is_set || is_default(s, name, value)) {
         put_name(&r->unset, name);
         return true;
@@ -424,12 +424,10 @@ static void note_customs(struct session *s) {
 
 static void adopt(struct session *s, const struct read_back *r) {
     struct settings_table *t = s->env->settings;
-    struct span unset = buf_span(&r->unset), customs = buf_span(&r->customs);
+    struct span unset = buf_span(&r->unset);
     struct buf again = buf_make(SIZE_MAX / 2);
     put_startup(s, unset, &again);
     replace(&s->server->settings, settings_edit(t, s->server->settings, unset, buf_span(&r->pairs)));
-    settings_add_names(t, &s->customs, customs);
-    settings_add_names(t, &s->server->customs, customs);
     replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
     buf_release(&again);
     note_customs(s);
@@ -439,16 +437,14 @@ static void adopt(struct session *s, const struct read_back *r) {
 // when the session ends with it.
 static bool take_answer(struct session *s) {
     const struct touched *t = s->touched;
-    struct read_back r = {
-        .unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2), .customs = buf_make(SIZE_MAX / 2)};
+    struct read_back r = {.unset = buf_make(SIZE_MAX / 2), .pairs = buf_make(SIZE_MAX / 2)};
     bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
-    bool kept = settings && !carried; // names alone are not worth it
+    bool kept = settings && !carried;
     if (r.whole) session_states_read(s, t->states, r.states);
-    if ((settings || buf_len(&t->locals)) && carried) adopt(s, &r);
+    if (settings && carried) adopt(s, &r);
     if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
     buf_release(&r.unset);
     buf_release(&r.pairs);
-    buf_release(&r.customs);
     if (!kept || !s->on_replica) return true;
     session_fail(s, STAT_ERROR_UNSUPPORTED, "0A000", // no connection to a replica is kept
                  "what was SET in a READ ONLY transaction on a replica cannot be carried to another server");
