@@ -145,8 +145,8 @@ void session_tx_unplace(struct session *s, unsigned reason);
 void session_tx_refusal(const struct session *s, struct fault *f);
 
 // session_used.c
-// The server in use has been others', who have left what this client would meet in the unit that is ready: it is
-// closed, and the session wants one where nobody has been.
+// The server in use has been others', who have left what this client would meet in the unit that is ready: then it is
+// closed, and another one has to be found.
 bool session_leave_used(struct session *s, struct span unit);
 
 // session_code.c

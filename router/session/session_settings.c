@@ -356,11 +356,6 @@ struct read_back {
     bool whole;              // nothing of it is missing
 };
 
-static void put_name(struct buf *names, struct span name) {
-    buf_put_span(names, name);
-    buf_put_u8(names, 0);
-}
-
 // False when what the row tells of cannot be carried to another connection.
 static bool take_row(struct session *s, struct span row, struct read_back *r) {
     struct cursor c = cursor_of(row);
@@ -369,11 +364,11 @@ static bool take_row(struct session *s, struct span row, struct read_back *r) {
     bool state = !next_column(&c, &name), is_set = next_column(&c, &value);
     if (state) r->states |= session_state_pin(value);
     if (state) return true;
-    bool listed = next_column(&c, &set);
-    is_set = is_set && (!listed || span_is(set, "t"));
+    is_set = next_column(&c, &set) && span_is(set, "t") && is_set;
     if (c.bad) return false;
     if (!is_set || is_default(s, name, value)) {
-        put_name(&r->unset, name);
+        buf_put_span(&r->unset, name);
+        buf_put_u8(&r->unset, 0);
         return true;
     }
     buf_put_span(&r->pairs, name);
@@ -422,12 +417,11 @@ static void note_customs(struct session *s) {
     if (settings_bytes(sv->customs) > 2 * SETTINGS_BYTES_MAX) sv->dirty = true; // they would become ever more
 }
 
-static void adopt(struct session *s, const struct read_back *r) {
+static void adopt(struct session *s, struct span unset, struct span pairs) {
     struct settings_table *t = s->env->settings;
-    struct span unset = buf_span(&r->unset);
     struct buf again = buf_make(SIZE_MAX / 2);
     put_startup(s, unset, &again);
-    replace(&s->server->settings, settings_edit(t, s->server->settings, unset, buf_span(&r->pairs)));
+    replace(&s->server->settings, settings_edit(t, s->server->settings, unset, pairs));
     replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
     buf_release(&again);
     note_customs(s);
@@ -441,7 +435,7 @@ static bool take_answer(struct session *s) {
     bool settings = buf_len(&t->names.names) || t->anything, carried = take_rows(s, &r);
     bool kept = settings && !carried;
     if (r.whole) session_states_read(s, t->states, r.states);
-    if (settings && carried) adopt(s, &r);
+    if (settings && carried) adopt(s, buf_span(&r.unset), buf_span(&r.pairs));
     if (kept && !s->on_replica) session_set_pins(s, s->pins | PIN_BIT(SET));
     buf_release(&r.unset);
     buf_release(&r.pairs);

@@ -460,7 +460,7 @@ void settings_read_sql(struct span names, bool exact, struct buf *sql) {
     struct cursor c = cursor_of(names);
     const char *before = "(VALUES(";
     buf_printf(sql, "SELECT v.n,pg_catalog.current_setting(v.n,true),%s FROM ",
-               exact ? "s.source OPERATOR(pg_catalog.=) 'session'" : "true");
+               exact ? "s.name IS NULL OR s.source OPERATOR(pg_catalog.=) 'session'" : "true");
     while (cursor_left(&c)) {
         buf_printf(sql, "%s", before);
         put_literal(sql, cursor_cstr(&c));

@@ -64,9 +64,8 @@ void settings_change_sql(const struct settings *from, const struct settings *to,
 // Statements that put those values of `s` in force that are of `names` (each in lower case, with a NUL), but for role
 // and session_authorization. SET where it will do: a query would fix the snapshot of its transaction.
 void settings_restore_sql(const struct settings *s, struct span names, struct buf *sql);
-// A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it; NULL when
-// the server does not list it, as those of applications). `exact` costs the server more; without it whatever has a
-// value counts as set.
+// A query for the present values of `names`: rows of (name, value or NULL, whether the session has set it). `exact`
+// costs the server more; without it whatever has a value counts as set.
 void settings_read_sql(struct span names, bool exact, struct buf *sql);
 
 #endif

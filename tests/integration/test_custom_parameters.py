@@ -160,7 +160,7 @@ def test_what_a_function_sets_for_longer(router, functions, cluster):
 
 
 def test_a_name_is_not_worth_the_client(router, functions, cluster):
-    """The answer that says whether it is known may not come."""
+    """Its server goes, and the client has lost a transaction, no state."""
     endpoint = router(default_pool_size=1, workers=1)
     with endpoint.connect() as conn:
         conn.execute("begin; set local my.x = '1'; commit and chain; select 1")
