@@ -6,6 +6,7 @@ import os
 HERE = os.path.dirname(os.path.abspath(__file__))
 POOLERS = ("direct", "haproxy", "pgbouncer", "pgbouncer-new", "pgpool", "pgsteer")
 PREPARED = ("direct", "haproxy", "pgbouncer-session", "pgbouncer-new", "pgpool", "pgsteer")
+ALONE = ("pgsteer-primary",)  # what three servers on one machine cost, where latency has a target
 TLS = ("direct", "pgbouncer", "pgbouncer-new", "pgpool", "pgsteer")
 PACED = ("direct", "haproxy", "pgbouncer", "pgbouncer-new", "pgsteer", "pgsteer-primary")
 
@@ -31,12 +32,13 @@ class Scenario:
 def selects():
     for mode in ("simple", "extended", "prepared"):
         for clients in (1, 16, 64, 256):
+            peers = PREPARED if mode == "prepared" else POOLERS
             yield Scenario(f"select-{mode}-{clients}", f"select-only, {mode}, {clients} clients", f"select-{mode}",
-                           ("-S", "-M", mode), clients, PREPARED if mode == "prepared" else POOLERS)
+                           ("-S", "-M", mode), clients, peers + ALONE if clients == 64 else peers)
 
 
 def others():
-    yield Scenario("tpcb-64", "TPC-B-like, simple, 64 clients", "other", ("-b", "tpcb-like"))
+    yield Scenario("tpcb-64", "TPC-B-like, simple, 64 clients", "other", ("-b", "tpcb-like"), peers=POOLERS + ALONE)
     yield Scenario("connect-16", "a connection for each select, SCRAM, 16 clients", "other", ("-S", "-C"), 16)
     yield Scenario("result-1mb", "a result of 1 MB, 16 clients", "other", ("-f", os.path.join(HERE, "result_1mb.sql")), 16)
     yield Scenario("tls-simple-64", "select-only, simple, 64 clients, TLS on both sides", "other", ("-S",), 64, TLS, True)
