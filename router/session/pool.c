@@ -464,8 +464,10 @@ static bool should_yield(const struct pool *p, const struct server *s) {
     return ilist_empty(&p->waiters) || pools_now_us(p->pools) - s->connected_at_us >= (uint64_t)YIELD_AFTER_MS * 1000;
 }
 
-// The reserve has done its work, or the size was lowered.
-static bool is_too_large(const struct pool *p) { return ilist_empty(&p->waiters) && budget_is_over(p->budget); }
+// The reserve has done its work; or the size was lowered, and whoever waits has fewer to wait for.
+static bool is_too_large(const struct pool *p) {
+    return ilist_empty(&p->waiters) ? budget_is_over(p->budget) : budget_is_over_reserve(p->budget);
+}
 
 // Why an idle connection is closed rather than kept; NULL = it is kept.
 static const char *reason_to_close(const struct pool *p, const struct server *s) {

@@ -180,3 +180,6 @@ bool budget_someone_wants(const struct budget *b, size_t worker, size_t *who) {
 
 int budget_used(const struct budget *b) { return atomic_load(&b->used); }
 bool budget_is_over(const struct budget *b) { return budget_used(b) > atomic_load(&b->size); }
+bool budget_is_over_reserve(const struct budget *b) {
+    return budget_used(b) > atomic_load(&b->size) + atomic_load(&b->reserve);
+}

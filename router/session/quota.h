@@ -52,5 +52,7 @@ bool budget_has_room(const struct budget *b, size_t worker);
 int budget_used(const struct budget *b);
 // More are in use than the size: the reserve, or a limit that was lowered.
 bool budget_is_over(const struct budget *b);
+// More than the reserve allows, too: a limit that was lowered.
+bool budget_is_over_reserve(const struct budget *b);
 
 #endif

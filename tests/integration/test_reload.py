@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from harness.load import Background, port, ports, run_clients
+from harness.load import Background, OwnBytes, Readers, port, ports, run_clients
 from pgcluster import wait_until
 
 
@@ -74,6 +74,16 @@ def test_pool_size(router, cluster):
     serves(5)
     endpoint.reload(default_pool_size=1, workers=1)
     wait_until(lambda: len(endpoint.backends(cluster.primary)) == 1, 10, "the pool to have shrunk")
+
+
+def test_pool_size_lowered_under_load(router, cluster):
+    """The surplus goes although clients wait for connections all the time."""
+    endpoint = router(default_pool_size=6, workers=1, route="primary")
+    with Readers(endpoint, 40, "select pg_sleep(0.02), txid_current()") as readers, OwnBytes(endpoint):
+        wait_until(lambda: len(endpoint.backends(cluster.primary)) == 6, 10, "six connections")
+        endpoint.reload(default_pool_size=2, workers=1, route="primary")
+        wait_until(lambda: len(endpoint.backends(cluster.primary)) == 2, 10, "two connections")
+    assert readers.errors == []
 
 
 def test_thresholds(router, cluster, table):

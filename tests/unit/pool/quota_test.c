@@ -54,13 +54,16 @@ static void the_limit_holds_and_the_reserve_is_on_top(void **state) {
     assert_false(budget_take(b, 0, true));
     assert_int_equal(budget_used(b), 3);
     assert_true(budget_is_over(b));
+    assert_false(budget_is_over_reserve(b));
     budget_give(b, 0);
     assert_false(budget_take(b, 1, false));
     // A lower limit takes nothing away.
     budget_set_limit(b, 1, 0);
     assert_int_equal(budget_used(b), 2);
     assert_true(budget_is_over(b));
+    assert_true(budget_is_over_reserve(b));
     budget_give(b, 0);
+    assert_false(budget_is_over_reserve(b));
     assert_false(budget_take(b, 0, false));
     budget_give(b, 1);
     assert_true(budget_take(b, 0, false));
