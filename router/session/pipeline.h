@@ -33,6 +33,7 @@ struct exchange {
     bool begins, ends; // a transaction
     bool queries;      // a query may have been run by it
     bool binds;        // a transaction on a replica cannot go on elsewhere after it (router/session/transaction.h)
+    uint8_t told;      // why it goes where it goes, enum route_reason + 1, for the client; 0 = it has not asked
 };
 
 static inline struct exchange exchange_join(struct exchange a, struct exchange b) {
@@ -40,7 +41,8 @@ static inline struct exchange exchange_join(struct exchange a, struct exchange b
                              .begins = a.begins || b.begins,
                              .ends = a.ends || b.ends,
                              .queries = a.queries || b.queries,
-                             .binds = a.binds || b.binds};
+                             .binds = a.binds || b.binds,
+                             .told = a.told ? a.told : b.told};
 }
 
 // What a Parse or Close, or the Execute of a DEALLOCATE, did to the client's names when it was sent, so that it can be

@@ -292,6 +292,14 @@ static void note_shape(struct response *x, const struct reply *due, uint64_t sha
 
 // The rest of the messages.
 
+// SET pgsteer.show_route = on.
+static bool tell(struct response *x, const struct reply *due) {
+    struct buf *scratch = &x->out->scratch;
+    if (buf_len(scratch) && !send_all(x)) return false;
+    x->ops->tell(x->arg, due, scratch);
+    return forward(x, scratch->data + scratch->head, buf_len(scratch));
+}
+
 static enum response_result on_ready(struct response *x, struct server *s, const struct frame *frame, struct fault *f) {
     struct reply *due = pipeline_head(&s->replies);
     if (!due || (due->kind != REPLY_QUERY && due->kind != REPLY_SYNC)) return broke(f, "not due", frame->type);
@@ -300,6 +308,7 @@ static enum response_result on_ready(struct response *x, struct server *s, const
     if (of_client && !x->drop && !deliver(x)) return RESPONSE_STOP;
     struct span ready = span_of(frame->payload.ptr - PROTO_HEADER_LEN, frame->total);
     if (x->begin_failed) ready = span_of("Z\0\0\0\5E", 6);
+    if (UNLIKELY(due->does.told) && due->action == REPLY_FORWARD && !x->drop && !tell(x, due)) return RESPONSE_STOP;
     if (due->action == REPLY_FORWARD && !forward(x, ready.ptr, ready.len)) return RESPONSE_STOP;
     x->ops->ready(x->arg, due, s->tx_status);
     x->failed = x->begin_failed = false;

@@ -23,6 +23,8 @@ struct response_ops {
     bool (*send)(void *arg, const struct iovec *iov, int n);
     // A ReadyForQuery; `due` is its entry (swallowed ones too). Must not touch the pipeline.
     void (*ready)(void *arg, const struct reply *due, char tx_status);
+    // Appends a message that tells the client where its exchange `due` has run; only where `due->does.told`.
+    void (*tell)(void *arg, const struct reply *due, struct buf *out);
     // An error came before the client's Sync was sent: the server skips what follows up to it.
     void (*skipping)(void *arg);
     // CopyInResponse: the server takes COPY data from now on. `extended`: the batch's own Sync, if it was sent, is

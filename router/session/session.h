@@ -158,6 +158,7 @@ struct session {
     bool prelude_due;     // ... since the client's settings are being put in force on it
     bool serializable;    // its transactions are, unless they say otherwise
     bool dumps;           // it is pg_dump's
+    bool shows_route;     // it is told where its statements go, and why
     bool counts;          // it has set how counters are kept or told
     bool leaving;         // a ROLLBACK is due from the replica that its READ ONLY transaction leaves
     bool leaving_again;   // ... and what is in the journal is run again after that

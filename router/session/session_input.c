@@ -429,7 +429,8 @@ static struct exchange exchange_of(const struct session *s, bool begun) {
                              .begins = begun || (facts & FACT_BEGIN),
                              .ends = (facts & FACT_END) != 0,
                              .queries = tracked && transaction_queries(&s->request),
-                             .binds = tracked && transaction_binds(&s->request, session_tx_modes(s))};
+                             .binds = tracked && transaction_binds(&s->request, session_tx_modes(s)),
+                             .told = s->shows_route ? (uint8_t)(s->reason + 1) : 0};
 }
 
 static void note_exchange(struct session *s, struct span unit) {

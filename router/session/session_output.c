@@ -88,6 +88,15 @@ static void on_ready(void *arg, const struct reply *due, char tx_status) {
     if (s->ddl) session_note_ddl(s, tx_status == PROTO_TX_IDLE);
 }
 
+// The words that docs/routing.md and pgsteer_routed_total have for it.
+static void on_tell(void *arg, const struct reply *due, struct buf *out) {
+    const struct session *s = arg;
+    struct fault f;
+    fault_set(&f, "00000", "pgsteer: %s \"%s\", %s", s->on_replica ? "replica" : "primary",
+              pool_node_name(s->server->pool), route_reason_str(due->does.told - 1u));
+    reply_notice(out, &f);
+}
+
 static void on_skipping(void *arg) {
     struct session *s = arg;
     s->skipping = true;
@@ -113,6 +122,7 @@ static void on_parameter(void *arg, struct span name, struct span value) { sessi
 const struct response_ops session_response_ops = {
     .send = on_send,
     .ready = on_ready,
+    .tell = on_tell,
     .skipping = on_skipping,
     .copy_in = on_copy_in,
     .sync_wanted = on_sync_wanted,

@@ -562,12 +562,15 @@ static void configure_transactions(struct session *s) {
 void session_configure(struct session *s, struct buf *told) {
     static const char *const routes[] = {"auto", "primary", "replica", NULL};
     static const char *const levels[] = {"eventual", "session", "monotonic", "global", NULL};
+    static const char *const switches[] = {"off", "on", NULL};
     const struct config *c = s->env->config;
     int preference = config_route(c, s->client.database, s->client.user);
-    int consistency = config_consistency(c, s->client.database, s->client.user);
+    int consistency = config_consistency(c, s->client.database, s->client.user), show_route = 0;
     if (!word_of(s, "pgsteer.route", routes, &preference)) warn(told, "pgsteer.route", routes);
     if (!word_of(s, "pgsteer.consistency", levels, &consistency)) warn(told, "pgsteer.consistency", levels);
+    if (!word_of(s, "pgsteer.show_route", switches, &show_route)) warn(told, "pgsteer.show_route", switches);
     s->preference = (enum preference)preference;
     s->consistency = (enum consistency)consistency;
+    s->shows_route = show_route != 0;
     configure_transactions(s);
 }

@@ -292,6 +292,62 @@ def test_set_pgsteer_route(few, cluster):
         assert port(other) in replicas
 
 
+def test_set_pgsteer_show_route(router, cluster, table):
+    """A NOTICE for each exchange says which server it ran on and why, in the words of pgsteer_routed_total."""
+    name = table(rows="values (1, 0)")
+    endpoint = router(consistency="eventual")
+    primary, replicas = cluster.primary.name, [n.name for n in cluster.replicas]
+    on_replica = [[f'pgsteer: replica "{replica}", balanced'] for replica in replicas]
+
+    def listener(conn):
+        notices = []
+        conn.add_notice_handler(lambda d: notices.append(d.message_primary))
+
+        def told(sql, *args, **how):
+            notices.clear()
+            try:
+                conn.execute(sql, *args, **how)
+            except psycopg.errors.DivisionByZero:
+                notices.append("error")
+            return list(notices)
+        return told
+
+    def on_primary(reason):
+        return [f'pgsteer: primary "{primary}", {reason}']
+
+    with endpoint.connect() as conn:
+        told = listener(conn)
+        assert told(f"select v from {name}") == []
+        assert told("set pgsteer.show_route = on") == []
+        seen = [told(f"select v from {name}") for _ in range(4)]
+        assert all(one in seen for one in on_replica) and all(one in on_replica for one in seen)
+        assert told("select v / 0 from " + name)[:1] in on_replica
+        for how in ({"prepare": False}, {"prepare": True}):
+            assert told(f"select v from {name} where id = %s", (1,), **how) in on_replica
+        assert told(f"update {name} set v = 1") == on_primary("dml")
+        assert told("select v from " + name + " for update") == on_primary("row_lock")
+        assert told("select txid_current()") == on_primary("write_function")
+        assert told("begin") == []
+        assert told(f"select v from {name}") == on_primary("transaction")
+        assert told(f"select v from {name}") == on_primary("in_transaction")
+        assert told("commit") == on_primary("in_transaction")
+        assert told("begin read only; select 1; commit") == on_primary("transaction")
+        assert told("set pgsteer.show_route = off") == on_primary("set")
+        assert told(f"select v from {name}") == []
+        texts = told("set pgsteer.show_route = maybe") + told(f"select v from {name}")
+        assert any("pgsteer.show_route" in text for text in texts)
+    with endpoint.connect(options="-c pgsteer.show_route=on") as conn:
+        told = listener(conn)
+        assert told(f"select v from {name}") in on_replica
+        with conn.pipeline():
+            for _ in range(3):
+                conn.execute(f"select v from {name}")
+        assert told("reset pgsteer.show_route") == on_primary("set")
+        assert told(f"select v from {name}") in on_replica
+    with endpoint.connect() as conn:
+        assert listener(conn)(f"select v from {name}") == []
+
+
 def test_set_pgsteer_consistency(router, cluster, table):
     name = table(rows="values (1, 0)")
     for node in cluster.replicas:

@@ -72,10 +72,18 @@ static void on_parameter(void *arg, struct span name, struct span value) {
     (void)arg, (void)value;
     event("%.*s ", (int)name.len, name.ptr);
 }
+static void on_tell(void *arg, const struct reply *due, struct buf *out) {
+    struct fault f;
+    (void)arg;
+    event("told:%d ", due->does.told);
+    fault_set(&f, "00000", "here");
+    reply_notice(out, &f);
+}
 static void on_sync_wanted(void *arg) { (void)arg, event("sync "); }
 static const struct response_ops ops = {
     .send = on_send,
     .ready = on_ready,
+    .tell = on_tell,
     .skipping = on_skipping,
     .copy_in = on_copy_in,
     .sync_wanted = on_sync_wanted,
@@ -160,6 +168,30 @@ static void a_simple_answer_is_forwarded(void **state) {
         assert_string_equal(w.events, "T ");
         assert_true(pipeline_is_empty(&w.server.replies) && response_is_clean(&w.x));
         assert_int_equal(w.server.tx_status, 'T');
+    }
+}
+
+// Before the ReadyForQuery of each exchange that asks for it, and of no other.
+static void a_client_is_told_where_it_ran(void **state) {
+    (void)state;
+    EACH_STEP {
+        struct fault f;
+        BEGIN_STEP;
+        response_start(&w.x, true);
+        pipeline_push(&w.server.replies, REPLY_QUERY, REPLY_SWALLOW)->does.told = 9;
+        due(REPLY_QUERY, REPLY_FORWARD);
+        pipeline_push(&w.server.replies, REPLY_QUERY, REPLY_FORWARD)->does.told = 1;
+        pipeline_push(&w.server.replies, REPLY_SYNC, REPLY_FORWARD)->does.told = 2;
+        ready('I');
+        rows(1);
+        ready('I');
+        rows(1);
+        ready('I');
+        ready('I');
+        assert_int_equal(play(&f), RESPONSE_OK);
+        assert_string_equal(client_got(), "TDCZTDCNZNZ");
+        assert_string_equal(w.events, "swallowed:I I told:1 I told:2 I ");
+        assert_true(pipeline_is_empty(&w.server.replies) && response_is_clean(&w.x));
     }
 }
 
@@ -543,6 +575,7 @@ static void deallocate_all_is_seen(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_simple_answer_is_forwarded),
+        cmocka_unit_test(a_client_is_told_where_it_ran),
         cmocka_unit_test(ours_are_swallowed_and_invented),
         cmocka_unit_test(a_begin_of_ours_is_swallowed),
         cmocka_unit_test(a_begin_of_ours_fails),
