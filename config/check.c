@@ -252,6 +252,11 @@ static void resolve_monitor(struct load *l) {
     char room[16384];
     bool known = find_account(c, &uid, &gid) && getpwuid_r(uid, &entry, room, sizeof room, &found) == 0 && found;
     c->monitor_user = config_keep(c, known ? mem_strdup(entry.pw_name) : mem_printf("%u", (unsigned)geteuid()));
+    if (users_count(c->users) > 0 && !c->monitor_password[0])
+        load_warning(l,
+                     "monitor_user: auth_file has nobody with a password in plain text; the health checks log in as "
+                     "\"%s\", without a password",
+                     c->monitor_user);
 }
 
 // Health.

@@ -187,7 +187,7 @@ static const char intro[] =
     "the\n"
     "environment before the file. `--server \"host=... port=... role=... weight=... zone=... name=...\"` adds a "
     "server; its name is\n"
-    "`host:port` unless given.\n"
+    "`host:port` unless given. Servers, databases and users cannot be given in the environment.\n"
     "\n"
     "| Type | Written as |\n"
     "|---|---|\n"

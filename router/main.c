@@ -2,18 +2,20 @@
 //
 // router/main.c: the command line.
 //
-// Reads the arguments, does the small things at once (--check, --classify, --version, --print-options), and otherwise hands
-// the configuration to the runtime. Exit status: 0 done, 1 failed, 2 wrong arguments.
+// Reads the arguments, does the small things at once (--check, --classify, --version, --print-options), and otherwise
+// hands the configuration to the runtime. Exit status: 0 done, 1 failed, 2 wrong arguments.
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/mem.h"
 #include "config/config.h"
 #include "config/options.h"
 #include "parser/classify.h"
+#include "router/process.h"
 #include "router/runtime.h"
 #include "router/versions.h"
 
@@ -116,20 +118,37 @@ static struct config *load(const struct arguments *a) {
     return c;
 }
 
+// As the account that will run it: keys have rules of whose they are.
+static bool check_tls(const struct config *c) {
+    struct fault f;
+    if (geteuid() == 0 && !c->user[0]) {
+        printf("warning: certificates and keys were not loaded: check as the account that pgsteer runs as\n");
+        return true;
+    }
+    if (process_become_user(c, &f) && runtime_check_tls(c, &f)) return true;
+    fprintf(stderr, "pgsteer: %s%s%s\n", f.text, f.hint[0] ? "; " : "", f.hint);
+    return false;
+}
+
+static int run_check(struct config *c) {
+    bool tls = c->client_tls_cert_file[0] || c->server_tls_cert_file[0] || c->server_tls_ca_file[0] ||
+               c->client_tls_ciphers[0];
+    for (size_t i = 0; i < c->n_warnings; i++) printf("warning: %s\n", c->warnings[i]);
+    bool good = !tls || check_tls(c);
+    if (good) printf("the configuration is good: %zu servers\n", c->n_servers);
+    config_unref(c);
+    return good ? 0 : 1;
+}
+
 static int run(const struct arguments *a) {
     if (a->classify) return run_classify(a->classify);
-    if (!a->config_path && !a->n_settings && !getenv("PGSTEER_SERVER")) {
+    if (!a->config_path && !a->n_settings) {
         fputs(usage, stderr);
         return 2;
     }
     struct config *c = load(a);
     if (!c) return 1;
-    if (a->check) {
-        for (size_t i = 0; i < c->n_warnings; i++) printf("warning: %s\n", c->warnings[i]);
-        printf("the configuration is good: %zu servers\n", c->n_servers);
-        config_unref(c);
-        return 0;
-    }
+    if (a->check) return run_check(c);
     const struct runtime_options o = {.config_path = a->config_path, .args = a->settings, .n_args = a->n_settings};
     return runtime_run(c, &o);
 }

@@ -39,17 +39,18 @@ static void raise_descriptors(const struct config *c) {
                     (long long)c->max_client_conn, (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
 }
 
+bool process_become_user(const struct config *c, struct fault *f) {
+    if (geteuid() != 0) return true;
+    if (c->user[0]) return become(c->user, f);
+    fault_set(f, "F0000", "pgsteer does not run as root");
+    fault_hint(f, "Start it as another user, or set user = in [pgsteer] so that it becomes that user.");
+    return false;
+}
+
 bool process_prepare(const struct config *c, struct fault *f) {
     struct rlimit none = {0, 0};
     raise_descriptors(c);
-    if (geteuid() == 0) {
-        if (!c->user[0]) {
-            fault_set(f, "F0000", "pgsteer does not run as root");
-            fault_hint(f, "Start it as another user, or set user = in [pgsteer] so that it becomes that user.");
-            return false;
-        }
-        if (!become(c->user, f)) return false;
-    }
+    if (!process_become_user(c, f)) return false;
     umask(077);
     setrlimit(RLIMIT_CORE, &none);
     return true;

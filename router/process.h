@@ -6,9 +6,13 @@
 
 #include "config/config.h"
 
-// Drops root for the config's user (groups, gid, uid, and checks that there is no way back), refuses to stay root, raises
-// the limit of file descriptors to what max_client_conn needs as far as it may, and lowers max core size to nothing, since
-// memory holds secrets. Main thread, after binding, before any other thread. False and a fault on failure.
+// Becomes the config's user (groups, gid, uid, and checks that there is no way back) when this is root; refuses to stay
+// root. False and a fault on failure.
+NODISCARD bool process_become_user(const struct config *c, struct fault *f);
+
+// That, and raises the limit of file descriptors to what max_client_conn needs as far as it may, and lowers max core size
+// to nothing, since memory holds secrets. Main thread, after binding, before any other thread. False and a fault on
+// failure.
 NODISCARD bool process_prepare(const struct config *c, struct fault *f);
 
 #endif

@@ -177,6 +177,14 @@ static bool make_tls(const struct config *c, struct tls_context **clients, struc
     return true;
 }
 
+bool runtime_check_tls(const struct config *config, struct fault *f) {
+    struct tls_context *clients, *servers;
+    if (!make_tls(config, &clients, &servers, f)) return false;
+    if (clients) tls_context_unref(clients);
+    if (servers) tls_context_unref(servers);
+    return true;
+}
+
 static void drop_tls(struct runtime *r) {
     if (r->tls_clients) tls_context_unref(r->tls_clients);
     if (r->tls_servers) tls_context_unref(r->tls_servers);

@@ -8,6 +8,7 @@
 #ifndef PGSTEER_ROUTER_RUNTIME_H
 #define PGSTEER_ROUTER_RUNTIME_H
 
+#include "base/fault.h"
 #include "config/config.h"
 
 struct runtime_options {
@@ -15,6 +16,10 @@ struct runtime_options {
     const struct config_argument *args;
     size_t n_args;
 };
+
+// What runtime_run would say of the certificates and keys of `config`, as the account that it runs as: true, or false and
+// a fault.
+bool runtime_check_tls(const struct config *config, struct fault *f);
 
 // Runs until it is told to end; the caller's reference on `config` is taken over. Main thread. The process's exit status.
 int runtime_run(struct config *config, const struct runtime_options *options);

@@ -13,7 +13,7 @@ import pytest
 import frontend as fe
 import pki
 from harness.load import ports, run_clients
-from harness.router import ports_to
+from harness.router import ports_to, run_cli
 from pgcluster import wait_until
 
 
@@ -225,5 +225,24 @@ def test_bad_certificate_files(router, ca, workspace):
     for options in ({"client_tls_cert_file": bad, "client_tls_key_file": ca.router[1]},
                     {"client_tls_cert_file": "/nonexistent.crt", "client_tls_key_file": ca.router[1]},
                     {"client_tls_cert_file": ca.router[0], "client_tls_key_file": ca.client[1]}):
-        code, log = router(start=False, client_tls_sslmode="require", **options).start_refused()
-        assert code != 0 and ("bad.crt" in log or "nonexistent" in log or "key" in log)
+        endpoint = router(start=False, client_tls_sslmode="require", **options)
+        checked, _, err = run_cli("--check", "--config", endpoint.config_path, as_user=workspace.account)
+        code, log = endpoint.start_refused()
+        for status, text in ((code, log), (checked, err)):
+            assert status == 1 and ("bad.crt" in text or "nonexistent" in text or "key" in text)
+
+
+def test_key_of_our_own_that_a_group_may_read(router, ca, workspace):
+    """PostgreSQL's rule: 0640 is for root's keys alone. --check says so, and root checks as the account that will run."""
+    shared = os.path.join(ca.folder, "shared.key")
+    with open(ca.router[1], "rb") as source, open(shared, "wb") as copy:
+        copy.write(source.read())
+    os.chown(shared, workspace.account.pw_uid, workspace.account.pw_gid)
+    endpoint = router(start=False, client_tls_sslmode="require", client_tls_cert_file=ca.router[0],
+                      client_tls_key_file=shared)
+    for mode, expected in ((0o600, 0), (0o640, 1)):
+        os.chmod(shared, mode)
+        for who, more in ((workspace.account, ()), (None, ("--set", f"user={workspace.account.pw_name}"))):
+            code, out, err = run_cli("--check", "--config", endpoint.config_path, *more, as_user=who)
+            assert code == expected, (out, err)
+            assert expected == 0 or "shared.key" in err

@@ -242,7 +242,7 @@ static const char *const bad_files[][2] = {
      "pgsteer.ini:5: max_lag: \"soon\" is not a duration: a number and ms, s, min, h or d (alone it is seconds), to "
      "the "
      "millisecond\n"
-     "pgsteer.ini:6: workers: 2000 is above the maximum of 1024\n"
+     "pgsteer.ini:6: workers: 2000 is above the maximum of 64\n"
      "pgsteer.ini:7: log_level: \"loud\" is none of error, warning, info, debug\n"},
     // sections
     {LEAST "[servre b]\nhost = c\n[pgbouncer]\nx = y\n",
@@ -563,6 +563,15 @@ static void the_monitor(void **state) {
     }
     struct config *c = must_load("[server a]\nhost = h\n[pgsteer]\nauth_file = none.txt\n");
     assert_string_equal(c->monitor_user, getpwuid(geteuid())->pw_name);
+    config_unref(c);
+    // Verifiers are no passwords to log in with.
+    write_file("verifiers.txt",
+               "\"app\" \"SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2E=$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=:"
+               "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=\"\n",
+               0600);
+    c = must_load("[server a]\nhost = h\n[pgsteer]\nauth_file = verifiers.txt\n");
+    assert_string_equal(c->monitor_user, getpwuid(geteuid())->pw_name);
+    assert_true(c->n_warnings > 0 && strstr(c->warnings[c->n_warnings - 1], "without a password"));
     config_unref(c);
 }
 
