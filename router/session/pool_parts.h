@@ -19,6 +19,7 @@ struct pools {
     struct account *accounts;  // uthash
     struct ilist all;          // of struct pool
     uv_timer_t soon;           // no length: fails the waiters of doomed pools
+    bool failing_waiters;      // ... and does so now
     struct deadline housekeeping;
     unsigned round;
     uint64_t random;

@@ -390,11 +390,17 @@ static void on_housekeeping(struct deadline *d) {
 
 static void on_soon(uv_timer_t *timer) {
     struct pools *all = container_of(timer, struct pools, soon);
+    all->failing_waiters = true;
     ILIST_EACH(&all->all, n)
     if (pool_at(n)->doomed) pool_fail_waiters(pool_at(n));
+    all->failing_waiters = false;
 }
 
-void pools_soon(struct pools *all) { bug_unless(uv_timer_start(&all->soon, on_soon, 0, 0) == 0); }
+// Those that are failed may come back at once and be failed again. libuv runs a timer of no length that is started by
+// itself again and again, and nothing else: so the next time is a millisecond away.
+void pools_soon(struct pools *all) {
+    bug_unless(uv_timer_start(&all->soon, on_soon, all->failing_waiters ? 1 : 0, 0) == 0);
+}
 
 // ---- the worker's life
 

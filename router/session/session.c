@@ -211,8 +211,13 @@ void sessions_topology_changed(struct session_env *env, const struct topology *b
             s->avoid = 0;
         }
     }
+    // What could not be reached before it came up can be reached now.
+    for (size_t i = 0; same && i < t->n_nodes && i < ROUTE_NODES_MAX; i++)
+        if (t->nodes[i].state == NODE_STATE_UP && before->nodes[i].state != NODE_STATE_UP)
+            env->avoid &= ~(UINT64_C(1) << i);
     find_near(env);
     relays_topology_changed(env);
+    sessions_follow_primary(env);
     retry_parked(env, is_any, 0);
 }
 

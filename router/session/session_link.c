@@ -45,9 +45,11 @@ static void acquire(struct session *s, struct pool *p, int node, bool replica) {
         session_set_state(s, SESSION_WAITING);
 }
 
+static bool is_avoided(const struct session *s, int node) { return s->env->avoid >> node & 1; }
+
+// Where a connection could not be opened a moment ago, those that are open and idle are as good as they were.
 static void acquire_or_park(struct session *s, const struct route *to) {
-    bool reachable = to->node >= 0 && !(s->env->avoid >> to->node & 1);
-    if (reachable)
+    if (to->node >= 0 && (!is_avoided(s, to->node) || pool_has_idle(pool_of(s, to->node))))
         acquire(s, pool_of(s, to->node), to->node, to->replica);
     else
         session_park(s);
@@ -170,16 +172,24 @@ void session_try_elsewhere(struct session *s) {
 
 bool session_has_anchorage(const struct session *s) {
     int primary = s->env->topology->primary;
-    return primary >= 0 && !(s->env->avoid >> primary & 1) && pool_has_anchorage(pool_of(s, primary));
+    return primary >= 0 && !is_avoided(s, primary) && pool_has_anchorage(pool_of(s, primary));
+}
+
+// The primary, else a replica that has not refused this login.
+static struct route route_login(struct session *s) {
+    struct session_env *env = s->env;
+    struct route_request q = {.consistency = CONSISTENCY_EVENTUAL, .avoid = env->avoid | s->avoid, .now_us = now_us(s)};
+    struct route to = {.node = env->topology->primary, .reason = ROUTE_REASON_LOGIN};
+    return to.node < 0 || is_avoided(s, to.node) ? route(&q, env->topology, &env->balance) : to;
+}
+
+bool session_has_login_server(struct session *s) {
+    struct route to = route_login(s);
+    return to.node >= 0 && !is_avoided(s, to.node);
 }
 
 void session_find_login_server(struct session *s) {
-    struct session_env *env = s->env;
-    struct route to = {.node = env->topology->primary, .reason = ROUTE_REASON_LOGIN};
-    if (to.node < 0 || (env->avoid >> to.node & 1)) {
-        struct route_request q = {.consistency = CONSISTENCY_EVENTUAL, .avoid = env->avoid, .now_us = now_us(s)};
-        to = route(&q, env->topology, &env->balance);
-    }
+    struct route to = route_login(s);
     acquire_or_park(s, &to);
     if (s->state == SESSION_LINKED) session_login_linked(s);
 }
@@ -222,7 +232,9 @@ void session_avoid_server(struct session *s) {
 static void on_ticket_failed(struct ticket *t, const struct fault *f) {
     struct session *s = container_of(t, struct session, ticket);
     bool login = session_is_login(s);
-    bool refused = is_class(f, "28") || is_class(f, "3D") || is_class(f, "42");
+    // Of a server that cannot be reached we say 08006 or 57P03 ourselves; the rest are its own words on this login,
+    // such as 55000 where a database takes no connections.
+    bool refused = !is_class(f, "08") && !is_class(f, "57");
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
     if (is_class(f, "53")) { // waited for its turn long enough
         if (login && t->optional)
@@ -242,7 +254,9 @@ static void on_ticket_failed(struct ticket *t, const struct fault *f) {
         s->avoid |= UINT64_C(1) << s->node;
     else
         session_avoid_server(s);
-    if (login)
+    if (login && refused)
+        session_login_refused(s, f);
+    else if (login)
         session_login_retry(s);
     else
         session_resume(s);

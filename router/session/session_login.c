@@ -186,6 +186,14 @@ void session_login_retry(struct session *s) {
         session_find_login_server(s);
 }
 
+void session_login_refused(struct session *s, const struct fault *f) {
+    bool fresh;
+    if (s->relay || remembered(s, &fresh).len || session_has_login_server(s))
+        session_login_retry(s);
+    else
+        client_fail(&s->client, STAT_ERROR_SERVER_LOGIN, f);
+}
+
 // The server connection has told what there was to know; it may become the client's anchor.
 static void greet(struct session *s, struct buf *parameters) {
     struct server *sv = s->server;

@@ -4,10 +4,9 @@
 //
 // session.c has its life, session_login.c the way in, session_link.c the server connection, session_input.c what the
 // client says, session_output.c what the server says, session_tx.c transactions that no server knows of yet and those
-// on replicas, session_lost.c a transaction without its server, session_settings.c, session_pins.c and
-// session_sequences.c what the client leaves on a connection, session_used.c what others have left there,
-// session_relay.c replication connections. Nobody else
-// includes this.
+// on replicas, session_lost.c a transaction without its server, session_failover.c another primary, session_settings.c,
+// session_pins.c and session_sequences.c what the client leaves on a connection, session_used.c what others have left
+// there, session_relay.c replication connections. Nobody else includes this.
 #ifndef PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 #define PGSTEER_ROUTER_SESSION_SESSION_PARTS_H
 
@@ -49,6 +48,7 @@ void session_note_parameter(struct session *s, struct span name, struct span val
 void session_login_replied(struct session *s); // ... and has taken the settings
 void session_forget_login(struct session *s);  // what it was about to be told
 void session_login_retry(struct session *s);
+void session_login_refused(struct session *s, const struct fault *f); // by a replica, in these words
 bool session_awaits_catalog(const struct session *s); // a login that can go on when it has come, or late enough
 
 // session_link.c
@@ -60,6 +60,7 @@ void session_find_server(struct session *s);
 void session_try_elsewhere(struct session *s);
 // The same for a login: any server in good order, the primary first.
 void session_find_login_server(struct session *s);
+bool session_has_login_server(struct session *s);    // there is one that has not refused it
 bool session_has_anchorage(const struct session *s); // a login would get a connection for itself
 void session_park(struct session *s);
 // The connection it keeps is gone, and with it what currval and lastval would tell.
@@ -241,6 +242,10 @@ void session_end_lease(struct session *s); // `held` goes back to its pool
 void sessions_yield_lease(struct session_env *env, const struct pool *p);
 // Every tick: wherever somebody waits.
 void sessions_yield_leases(struct session_env *env);
+
+// session_failover.c
+// The topology is another one: nothing goes to a server any more that was the primary and is not.
+void sessions_follow_primary(struct session_env *env);
 
 // session_lost.c
 void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost

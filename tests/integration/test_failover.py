@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 import frontend as fe
-from harness.load import PORT, Readers, port, ports
+from harness.load import PORT, Background, Readers, port, ports
 from pgcluster import children, send, wait_until
 
 
@@ -232,6 +232,77 @@ def test_old_primary_comes_back(router, new_cluster):
             assert conn.execute("insert into t values (1) returning (select port from here)").fetchone()[0] == new.port
             assert port(conn) != old.port
     assert old.sql("select count(*) from t", dbname="app") == [(0,)]
+
+
+def test_another_primary_while_the_old_one_lives(router, new_cluster):
+    """Nothing is written to it any more: not by who waits for it, nor in a transaction, nor by who is pinned to it."""
+    cluster = new_cluster(2)
+    cluster.primary.sql("create table t (v int)", dbname="app", user="app")
+    cluster.caught_up()
+    endpoint = router(cluster=cluster, default_pool_size=2, workers=1)
+    old, new = cluster.primary, cluster.replicas[0]
+    insert = "insert into t values (%s) returning (select port from here)"
+    with endpoint.connect() as pinned, endpoint.connect() as busy, endpoint.connect() as waits:
+        pinned.execute("listen x")
+        busy.execute("begin")
+        assert busy.execute(insert, (1,)).fetchone() == (old.port,)
+        found = []
+        with Background(lambda: found or found.append(waits.execute(insert, (2,)).fetchone())):
+            wait_until(lambda: endpoint.metric("db_connection_pool_size", state="waiting") == 1, 5, "a client to wait")
+            new.promote()
+            wait_until(lambda: found, 15, "the client that waited to have written")
+        assert found == [(new.port,)]
+        with pytest.raises(psycopg.errors.ConnectionFailure):
+            busy.execute(insert, (1,))
+        busy.execute("rollback")
+        assert busy.execute(insert, (3,)).fetchone() == (new.port,)
+        with pytest.raises(psycopg.OperationalError, match="not the primary any more"):
+            pinned.execute(insert, (4,))
+        assert pinned.closed
+    assert old.sql("select v from t", dbname="app") == []
+
+
+def test_login_refused_while_there_is_no_primary(router, cluster):
+    """A replica's refusal is told, by all replicas when they agree, and nobody else notices."""
+    endpoint = router(workers=1)
+    with endpoint.connect() as conn:
+        cluster.primary.kill()
+        wait_until(lambda: endpoint.http("/primary")[0] == 503, 10, "the primary to be missed")
+        for _ in range(2):
+            with pytest.raises(psycopg.OperationalError, match='database "nowhere" does not exist'):
+                endpoint.connect(dbname="nowhere", connect_timeout=10)
+            assert port(conn) in {n.port for n in cluster.replicas}
+
+
+def test_database_that_takes_no_connections(router, cluster):
+    """What a server says of one database is no reason to avoid it for others."""
+    endpoint = router(workers=1, server_login_retry="10s")
+    with endpoint.connect() as first, endpoint.connect() as second:
+        with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+            endpoint.connect(dbname="template0", connect_timeout=10)
+        start = time.monotonic()
+        first.execute("begin; select txid_current()")
+        assert second.execute("select txid_current(), (select port from here)").fetchone()[1] == cluster.primary.port
+        assert time.monotonic() - start < 3
+        first.execute("rollback")
+
+
+def test_primary_is_back_before_the_next_try_is_due(router, cluster, table):
+    """A connection could not be opened, which is not tried again for long; but the server has come up since."""
+    name = table(rows="values (1, 0)")
+    endpoint = router(workers=1, default_pool_size=2, server_connect_timeout="300ms", server_login_retry="60s",
+                      health_timeout="2s", query_wait_timeout="60s")
+    with endpoint.connect() as first, endpoint.connect() as second:
+        first.execute("begin; select txid_current()")
+        cluster.primary.freeze()
+        second.pgconn.send_query(f"update {name} set v = 1".encode())
+        second.pgconn.flush()
+        endpoint.wait_log("no login within 300 ms")
+        wait_until(lambda: endpoint.http("/primary")[0] == 503, 10, "the primary to be missed")
+        cluster.primary.thaw()
+        wait_until(lambda: endpoint.http("/primary")[0] == 200, 10, "the primary to be seen")
+        wait_until(lambda: second.pgconn.consume_input() or not second.pgconn.is_busy(), 5, "the update to be done")
+        assert second.pgconn.get_result().command_status == b"UPDATE 1" and second.pgconn.get_result() is None
 
 
 def test_refused_on_a_replica(router, cluster):
