@@ -29,7 +29,11 @@ listen pgsteer
     balance leastconn
     option httpchk GET /readiness
     http-check expect status 200
-    default-server inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions
+    option srvtcpka
+    srvtcpka-idle 5s
+    srvtcpka-intvl 2s
+    srvtcpka-cnt 3
+    default-server inter 100ms fall 2 rise 1
 """
 
 
@@ -150,6 +154,23 @@ def test_one_drains(pair, applications):
     assert first.wait_exit() == 0
     all_go_on(applications)
     assert second.metric("pgsteer_clients") == len(applications)
+
+
+def test_transactions_end_in_a_drain(pair, table):
+    """HAProxy has long known that the router takes no more clients, and leaves those that are there alone."""
+    name = table(rows="values (1, 0)")
+    balancer, first, second = pair
+    with balancer.connect() as conn:
+        conn.execute("begin")
+        conn.execute(f"update {name} set v = 1")
+        mine = first if first.metric("pgsteer_clients") == 1 else second
+        mine.send_signal(signal.SIGTERM)
+        balancer.wait_states(*("DOWN" if r is mine else "UP" for r in (first, second)))
+        assert conn.execute(f"update {name} set v = v + 1 returning v").fetchone() == (2,)
+        conn.execute("commit")
+        assert mine.wait_exit() == 0
+    with balancer.connect() as conn:
+        assert conn.execute(f"select v from {name}").fetchone() == (2,)
 
 
 def test_none_is_ready(pair, cluster):
