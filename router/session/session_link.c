@@ -454,7 +454,9 @@ struct loss {
 };
 
 static struct loss loss_of(const struct session *s, struct server *sv) {
-    struct loss l = {.due = s->due, .in_transaction = sv->tx_status != PROTO_TX_IDLE, .flush = s->flush_due};
+    bool deferred = s->tx.phase == TRANSACTION_DEFERRED; // if it has failed anew here, it can do so elsewhere
+    bool in_transaction = sv->tx_status != PROTO_TX_IDLE && !deferred;
+    struct loss l = {.due = s->due, .in_transaction = in_transaction, .flush = s->flush_due};
     for (uint32_t i = 0; i < sv->replies.count; i++) {
         const struct reply *due = pipeline_at(&sv->replies, i);
         if (due->does.begins) l.in_transaction = true;
@@ -519,7 +521,8 @@ static void forget_due(struct session *s) {
     if ((s->due || s->open) && (s->tx_wrote || !s->on_replica)) session_note_write(s); // it may have been done
     s->due = 0;
     s->claimed = s->prelude_due = s->proving = s->leaving = false;
-    s->tx = (struct transaction){0};
+    // One that is deferred is nothing that a server had: its BEGIN goes to the next one.
+    if (s->tx.phase != TRANSACTION_DEFERRED) s->tx = (struct transaction){0};
     s->open = s->flush_due = s->copy_due = s->copying = false;
     s->opened = (struct exchange){0};
     s->names_are_free = false;

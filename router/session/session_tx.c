@@ -214,13 +214,16 @@ bool session_tx_start(struct session *s, struct buf *out) {
 }
 
 bool session_tx_fail_anew(struct session *s) {
-    if (s->tx.phase != TRANSACTION_DEFERRED || !s->tx.failed || s->server->tx_status != PROTO_TX_IDLE) return false;
+    if (s->tx.phase != TRANSACTION_DEFERRED || !s->tx.failed) return false;
+    if (s->server->tx_status == PROTO_TX_FAILED) {
+        s->tx = (struct transaction){0}; // the server knows it now
+        return false;
+    }
     struct buf sql = buf_make(SIZE_MAX / 2);
     transaction_begin_sql(s->tx.modes, &sql);
     buf_printf(&sql, ";ROLLBACK TO SAVEPOINT pgsteer_failed"); // there is none
     session_ask_server(s, buf_span(&sql));
     buf_release(&sql);
-    s->tx = (struct transaction){0}; // the server knows it now
     s->claimed = s->proving = true;
     return true;
 }

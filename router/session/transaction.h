@@ -22,7 +22,7 @@ struct transaction {
     uint8_t reason;        // enum route_reason: why it must be on the primary; 0 = it need not
     struct tx_modes modes; // as the client gave them
     bool chained;          // it came by ... AND CHAIN
-    bool failed;           // DEFERRED: one that has failed and is to be ended by ... AND CHAIN
+    bool failed;           // DEFERRED: one that has failed and is to be ended with what comes after it
     bool queried;          // a query has been run in it: its modes cannot be changed any more
     bool unanswered;       // ON_REPLICA: the client's own BEGIN is among what is due, or was run again
     bool bound;            // ON_REPLICA: what the client has been shown can be gone on from only there
