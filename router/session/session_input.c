@@ -144,12 +144,12 @@ static bool is_local(const struct session *s, struct span unit) {
     return deallocated(s, unit, name, sizeof name, &len) != NULL;
 }
 
-static void forget_name(struct session *s, struct span name) {
+void session_forget_name(struct session *s, struct span name) {
     struct statement *before = prep_client_set(&s->names, name, NULL);
     if (before) statement_unref(before);
 }
 
-void session_forget_unnamed(struct session *s) { forget_name(s, span_of("", 0)); }
+void session_forget_unnamed(struct session *s) { session_forget_name(s, span_of("", 0)); }
 
 void session_take_name(struct session *s, const struct msg_parse *m) {
     struct statement *st = statements_intern(s->database->statements, m->query, m->types, session_meaning(s));
@@ -165,7 +165,7 @@ static void answer_names(struct session *s, struct span batch, struct buf *out) 
         struct msg_parse parse;
         if (frame_next(FRAME_FROM_CLIENT, batch, &frame, NULL) != WIRE_OK) bug("a batch was not checked");
         if (frame.type == FE_CLOSE && msg_target(frame.payload, &close)) {
-            forget_name(s, close.name);
+            session_forget_name(s, close.name);
             reply_empty_body(out, BE_CLOSE_COMPLETE);
         } else if (frame.type == FE_PARSE && msg_parse(frame.payload, &parse)) {
             session_take_name(s, &parse);
@@ -180,7 +180,7 @@ static void answer_local(struct session *s, struct span unit) {
     size_t len;
     buf_clear(out);
     if (deallocated(s, unit, name, sizeof name, &len)) {
-        forget_name(s, span_of(name, len));
+        session_forget_name(s, span_of(name, len));
         reply_command_complete(out, "DEALLOCATE");
         reply_ready(out, session_tx_status(s));
     } else {
@@ -489,10 +489,10 @@ static void send_unit(struct session *s, struct span unit) {
     if (head && head->action == REPLY_INVENT) (void)!response_invent(&s->response, s->server);
 }
 
-static void answer_lost(struct session *s, struct span unit) {
-    size_t tail = s->request.tail;
-    session_answer_lost(s, unit);
+static size_t answer_lost(struct session *s, struct span unit) {
+    size_t tail = s->request.tail, n = session_answer_lost(s, unit);
     discard_tail(s, tail);
+    return n;
 }
 
 // Where a unit goes.
@@ -672,7 +672,7 @@ static size_t take_unit(struct session *s, struct span unit) {
     else if (where == PLACE_REFUSED)
         answer_refusal(s);
     else if (where == PLACE_LOST)
-        answer_lost(s, unit);
+        unit.len = answer_lost(s, unit);
     else if (where == PLACE_HERE)
         send_unit(s, unit);
     if (where == PLACE_HERE && s->cancel_asked) pool_cancel_backend(s->server);

@@ -109,7 +109,8 @@ void session_ask_server(struct session *s, struct span sql);
 // hears of what changes.
 void session_put_settings(struct session *s, bool shown, bool forgets);
 
-void session_send_sync(struct session *s);      // to the server in use; its answer is expected already
+void session_send_sync(struct session *s); // to the server in use; its answer is expected already
+void session_forget_name(struct session *s, struct span name);
 void session_forget_unnamed(struct session *s); // a Query ends the unnamed statement
 // A name of a prepared statement, from a Parse.
 void session_take_name(struct session *s, const struct msg_parse *m);
@@ -122,8 +123,10 @@ void session_tx_lose(struct session *s);         // to the client it has failed,
 // A BEGIN, or what may come between that and the first statement, that is answered here.
 bool session_tx_is_local(const struct session *s, struct span unit);
 void session_tx_answer(struct session *s, struct span unit);
-// Answers to all messages of such a unit, or of one that ends a transaction.
+// Answers to all messages of such a unit, or to a Query that ends a transaction.
 void session_put_lone(struct session *s, struct span unit, const char *tag, char status, struct buf *out);
+// The same for one message of a batch, which may also be a Close.
+void session_put_message(struct session *s, const struct frame *frame, const char *tag, char status, struct buf *out);
 // A transaction begins, for a server, with the unit that is ready.
 bool session_tx_begins(const struct session *s);
 // Why it must be on the primary: a route reason; ROUTE_REASON_BALANCED when it need not.
@@ -248,7 +251,8 @@ void sessions_yield_leases(struct session_env *env);
 void sessions_follow_primary(struct session_env *env);
 
 // session_lost.c
-void session_answer_lost(struct session *s, struct span unit); // the answer to a unit in a transaction that was lost
+// The answer to a unit in a transaction that was lost, or to the beginning of one: to so many bytes.
+size_t session_answer_lost(struct session *s, struct span unit);
 
 // session_relay.c
 // An authenticated client wants to replicate.

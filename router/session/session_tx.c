@@ -59,8 +59,8 @@ bool session_tx_is_local(const struct session *s, struct span unit) {
     return request_is_lone(&s->request, unit);
 }
 
-// One message of a batch that runs a lone statement without a result.
-static void put_message(struct session *s, const struct frame *frame, const char *tag, char status, struct buf *out) {
+// Of a batch that runs a lone statement without a result.
+void session_put_message(struct session *s, const struct frame *frame, const char *tag, char status, struct buf *out) {
     struct msg_parse parse;
     struct msg_target target;
     switch (frame->type) {
@@ -69,7 +69,11 @@ static void put_message(struct session *s, const struct frame *frame, const char
         reply_empty_body(out, BE_PARSE_COMPLETE);
         break;
     case FE_BIND: reply_empty_body(out, BE_BIND_COMPLETE); break;
-    case FE_CLOSE: reply_empty_body(out, BE_CLOSE_COMPLETE); break;
+    case FE_CLOSE:
+        if (msg_target(frame->payload, &target) && target.kind == PROTO_KIND_STATEMENT)
+            session_forget_name(s, target.name);
+        reply_empty_body(out, BE_CLOSE_COMPLETE);
+        break;
     case FE_EXECUTE: reply_command_complete(out, tag); break;
     case FE_DESCRIBE:
         if (msg_target(frame->payload, &target) && target.kind == PROTO_KIND_STATEMENT) {
@@ -94,7 +98,7 @@ void session_put_lone(struct session *s, struct span unit, const char *tag, char
     }
     for (; unit.len; unit = span_from(unit, frame.total)) {
         if (frame_next(FRAME_FROM_CLIENT, unit, &frame, NULL) != WIRE_OK) bug("a batch was not checked");
-        put_message(s, &frame, tag, status, out);
+        session_put_message(s, &frame, tag, status, out);
     }
 }
 

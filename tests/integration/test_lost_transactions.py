@@ -97,3 +97,99 @@ def test_a_deferred_begin_outlives_a_server_that_waits_for_a_cancel(router, clus
         assert fe.kinds(conn.until("Z")) == "CZ" and conn.status == "T"
         conn.ask(fe.query("rollback"))
     assert cluster.primary.value(f"select count(*) from {name}", dbname="app") == 0
+
+
+# A transaction without a server. Each is what a client sends, a write after the other, when its transaction has failed
+# on PostgreSQL, or is lost on the router; it gets the same. It has prepared x.
+
+LOST = {
+    "rollback": ["rollback"],
+    "commit": ["commit"],
+    "prepare_transaction": ["prepare transaction 'lost'"],
+    "more": ["select 1", "rollback to a", "commit"],
+    "chain": ["rollback and chain", "insert into {t} values (7, 7)", "rollback", "select count(*) from {t}"],
+    "chain_modes": ["commit and chain", "show transaction_isolation", "show transaction_read_only", "commit"],
+    "chain_extended": [prepared("rollback and chain") + fe.SYNC, "insert into {t} values (7, 7)", "rollback",
+                       "select count(*) from {t}"],
+    "chain_and_more": [prepared("commit and chain") + fe.ask("select 1"), "rollback"],
+    "end": [prepared("commit") + fe.SYNC, "select 1"],
+    "select_behind": [prepared("commit") + fe.ask("select 1, 2"), "select 1"],
+    "begin_behind": [prepared("rollback") + prepared("begin") + fe.SYNC, "insert into {t} values (7, 7)", "rollback",
+                     "select count(*) from {t}"],
+    "error_behind": [prepared("rollback") + fe.ask("select 1/0"), "select 1"],
+    "end_behind": [prepared("rollback") + prepared("commit") + fe.SYNC, "select 1"],
+    "close": [fe.close("S", "x") + fe.SYNC, fe.close("P", "x") + fe.close("S", "never") + fe.SYNC, "rollback",
+              fe.bind("x") + fe.execute() + fe.SYNC, prepared("select 2", "x") + fe.SYNC],
+    "close_before": [fe.close("S", "x") + prepared("rollback") + fe.SYNC, prepared("select 2", "x") + fe.SYNC],
+    "close_behind": [prepared("rollback") + fe.close("S", "x") + fe.SYNC, prepared("select 2", "x") + fe.SYNC],
+    "close_and_again": [fe.close("S", "x") + prepared("commit", "x") + fe.SYNC, fe.bind("x") + fe.describe("P") +
+                        fe.execute() + fe.SYNC],
+    "parse_only": [fe.parse("commit", "c") + fe.SYNC, "select 1", fe.bind("c") + fe.execute() + fe.SYNC],
+    "described": [fe.parse("commit", "c") + fe.describe("S", "c") + fe.bind("c") + fe.describe("P") + fe.execute() +
+                  fe.SYNC],
+    "flushed": [fe.parse("commit") + fe.describe("S") + fe.FLUSH + fe.bind() + fe.execute() + fe.SYNC, "select 1"],
+    "portal": [fe.parse("commit") + fe.bind(portal="p") + fe.describe("P", "p") + fe.execute("p") + fe.SYNC],
+    "formats": [fe.parse("commit") + fe.bind(formats=[1], results=[1]) + fe.execute() + fe.SYNC],
+    "sync": [fe.SYNC, fe.message("S", b"x"), "rollback"],
+    "refused": [fe.ask("select 1"), prepared("select 1") + prepared("rollback") + fe.SYNC, fe.bind("x") + fe.SYNC,
+                fe.parse("select 1") + prepared("rollback") + fe.SYNC, "rollback"],
+    "wrong": [fe.parse("commit", "x") + fe.SYNC, fe.parse("commit") + fe.bind(values=[1]) + fe.execute() + fe.SYNC,
+              fe.parse("commit") + fe.bind() + fe.close("P") + fe.execute() + fe.SYNC, fe.execute() + fe.SYNC,
+              fe.parse("commit") + fe.bind() + fe.execute("p") + fe.SYNC, fe.bind("never") + fe.SYNC, "rollback"],
+}
+
+
+def fail(conn):
+    conn.ask(fe.query("begin"))
+    conn.ask(fe.query("select 1/0"))
+
+
+def lose(conn):
+    for sql in ("begin isolation level repeatable read read only", "select 1"):
+        conn.ask(fe.query(sql))
+    assert [e["C"] for e in fe.errors(conn.ask(fe.query("select pg_is_in_recovery()")))] == ["0A000"]
+
+
+def play(endpoint, begin, script, name):
+    """What comes back, write by write; errors need not be the same ones."""
+    answers = []
+    with login(endpoint) as conn:
+        conn.ask(fe.parse("select 1", "x") + fe.SYNC)
+        begin(conn)
+        assert conn.status == "E"
+        for part in script:
+            got = conn.ask(fe.query(part.format(t=name)) if isinstance(part, str) else part)
+            answers.append([(m.type, m.type != "E" and m.body) for m in got])
+        assert conn.status == "I"
+    return answers
+
+
+@pytest.mark.parametrize("script", LOST)
+def test_as_one_that_has_failed(router, cluster, table, script):
+    name = table()
+    expected = play(Direct(cluster), fail, LOST[script], name)
+    assert play(router(), lose, LOST[script], name) == expected
+
+
+def test_what_stands_behind_the_end_in_a_text_is_refused(router, cluster, table):
+    """It is one text, and there is no server for it."""
+    name = table()
+    with login(router()) as conn:
+        lose(conn)
+        for sql in ("rollback; insert into {} values (7, 7)", "rollback; begin; insert into {} values (7, 7)"):
+            assert [e["C"] for e in fe.errors(conn.ask(fe.query(sql.format(name))))] == ["25P02"]
+            assert conn.status == "E"
+        assert fe.kinds(conn.ask(fe.query("rollback"))) == "CZ" and conn.status == "I"
+        assert conn.value(f"select count(*) from {name}") == "0"
+
+
+def test_chain_behind_a_primary_that_was_lost(router, cluster, table):
+    name = table()
+    endpoint = router()
+    with login(endpoint) as conn:
+        conn.ask(fe.query("begin") + fe.query(f"insert into {name} values (7, 7)"), 2)
+        ((pid, _, _),) = [b for b in endpoint.backends(cluster.primary) if b[1] == "idle in transaction"]
+        cluster.primary.sql("select pg_terminate_backend(%s, 5000)", (pid,))
+        assert fe.kinds(conn.ask(fe.query("rollback and chain"))) == "CZ" and conn.status == "T"
+        conn.ask(fe.query(f"insert into {name} values (8, 8)") + fe.query("rollback"), 2)
+        assert conn.value(f"select count(*) from {name}") == "0" and conn.status == "I"
