@@ -261,6 +261,7 @@ void session_tx_answered(struct session *s, const struct reply *due, char tx_sta
         *tx = (struct transaction){0};
         return;
     }
+    if (due->does.ends) tx->ending = false; // in vain
     tx->queried |= due->does.queries;
     if (due->does.begins && due->does.ends)
         chain(tx);
@@ -291,11 +292,17 @@ void session_tx_leave(struct session *s, bool again) {
     session_ask_server(s, span_str("ROLLBACK"));
 }
 
+// What follows a transaction that has failed may be anything but READ ONLY. Where it may be gone on from a savepoint
+// first, only its replica has that.
+static bool ends_and_goes_on(const struct verdict *v) {
+    if (!(v->facts & FACT_END)) return false;
+    return (v->facts & FACT_BEGIN) || (v->control == CONTROL_NONE && !(v->facts & FACT_SAVEPOINT));
+}
+
 bool session_tx_must_leave(struct session *s, struct span unit) {
     const struct verdict *v = &s->request.verdict;
     if (s->tx.phase != TRANSACTION_ON_REPLICA) return false;
-    // What follows a transaction that has failed may be anything but READ ONLY.
-    if (s->server->tx_status == PROTO_TX_FAILED) return (v->facts & FACT_BEGIN) && (v->facts & FACT_END);
+    if (s->server->tx_status == PROTO_TX_FAILED && !s->tx.ending) return ends_and_goes_on(v);
     return !fits_replica(s, unit);
 }
 

@@ -193,3 +193,40 @@ def test_chain_behind_a_primary_that_was_lost(router, cluster, table):
         assert fe.kinds(conn.ask(fe.query("rollback and chain"))) == "CZ" and conn.status == "T"
         conn.ask(fe.query(f"insert into {name} values (8, 8)") + fe.query("rollback"), 2)
         assert conn.value(f"select count(*) from {name}") == "0" and conn.status == "I"
+
+
+# What follows one that has failed on its replica, in the same text or batch.
+
+BEHIND = {
+    "text": lambda sql: fe.query(f"rollback; {sql}"),
+    "commit": lambda sql: fe.query(f"commit; {sql}"),
+    "batch": lambda sql: prepared("rollback") + prepared(sql) + fe.SYNC,
+    "chain": lambda sql: fe.query(f"rollback; begin; commit and chain; rollback; {sql}"),
+}
+
+
+@pytest.mark.parametrize("way", BEHIND)
+@pytest.mark.parametrize("begin", ["begin read only", "begin isolation level repeatable read read only"])
+def test_behind_one_that_failed_on_a_replica(router, cluster, table, begin, way):
+    name = table()
+    endpoint = router()
+    with login(endpoint) as conn:
+        for sql in (f"insert into {name} values (7, 7)", "select pg_advisory_lock(4714)"):
+            for one in (begin, "select 1", "select 1/0"):
+                conn.ask(fe.query(one))
+            assert conn.status == "E"
+            got = conn.ask(BEHIND[way](sql))
+            assert not fe.errors(got) and conn.status == "I"
+        assert conn.value(f"select count(*) from {name}") == "1"
+        assert endpoint.metric("pgsteer_pins", reason="advisory_lock") == 1
+        assert cluster.primary.ask("select count(*) from pg_locks where locktype = 'advisory'") == [(1,)]
+        assert conn.value("select pg_advisory_unlock(4714)") == "t"
+
+
+def test_behind_a_savepoint_of_one_that_failed_on_a_replica(router, cluster):
+    """Only the replica has the savepoint."""
+    endpoint = router()
+    with login(endpoint) as conn:
+        for sql in ("begin isolation level repeatable read read only", PORT, "savepoint a", "select 1/0"):
+            conn.ask(fe.query(sql))
+        assert not fe.errors(conn.ask(fe.query("rollback to a; select 1; commit"))) and conn.status == "I"
