@@ -197,7 +197,11 @@ static void put_begin(struct session *s, struct tx_modes modes, struct buf *out)
     transaction_begin_sql(modes, &sql);
     put_lone(s, buf_span(&sql), out);
     buf_release(&sql);
-    if (s->tx.queried) put_lone(s, span_str("SELECT 1"), out); // so that its modes cannot be changed here either
+    if (!s->tx.queried) return;
+    put_lone(s, span_str("SELECT 1"), out); // so that its modes cannot be changed here either
+    // What the client has left unfinished in the unnamed portal, elsewhere, must not be taken for what is left of this.
+    request_close_portal(out);
+    expect(s, REPLY_CLOSE);
 }
 
 bool session_tx_start(struct session *s, struct buf *out) {
@@ -250,7 +254,8 @@ void session_tx_sending(struct session *s) {
 bool session_tx_may_move(const struct session *s) {
     // What is refused to any READ ONLY transaction is refused for good.
     if (s->tx.phase != TRANSACTION_ON_REPLICA) return true;
-    return !s->tx.bound && s->request.verdict.kind != VERDICT_WRITE;
+    // And only the replica has a portal from before.
+    return !s->tx.bound && s->request.verdict.kind != VERDICT_WRITE && !s->request.old_portal;
 }
 
 void session_tx_answered(struct session *s, const struct reply *due, char tx_status) {

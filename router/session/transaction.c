@@ -37,7 +37,7 @@ bool transaction_queries(const struct request *r) {
 
 bool transaction_binds(const struct request *r, struct tx_modes modes) {
     const struct verdict *v = r->leads ? &r->body : &r->verdict;
-    if (r->kind == REQUEST_BATCH && !r->runs) return false;
+    if (r->kind == REQUEST_BATCH && !r->runs) return r->binds_portal; // which is to be run later
     if (only_shows(v)) return false;
     bool anew = modes.isolation == TX_ISOLATION_READ_COMMITTED || modes.isolation == TX_ISOLATION_READ_UNCOMMITTED;
     return !anew || v->kind != VERDICT_READ || v->timed || r->keeps_portal || r->old_portal;

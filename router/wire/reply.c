@@ -162,6 +162,7 @@ static void put_statement_target(struct buf *b, char type, struct span name) {
 
 void request_close_statement(struct buf *b, struct span name) { put_statement_target(b, FE_CLOSE, name); }
 void request_describe_statement(struct buf *b, struct span name) { put_statement_target(b, FE_DESCRIBE, name); }
+void request_close_portal(struct buf *b) { put_message(b, FE_CLOSE, span_of("P", 2)); } // with its NUL
 
 void request_sync(struct buf *b) { put_message(b, FE_SYNC, span_str("")); }
 void request_terminate(struct buf *b) { put_message(b, FE_TERMINATE, span_str("")); }

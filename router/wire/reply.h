@@ -44,6 +44,7 @@ void request_parse(struct buf *b, struct span name, struct span query, struct sp
 void request_bind(struct buf *b);    // the unnamed statement, without parameters, in the unnamed portal
 void request_execute(struct buf *b); // the unnamed portal, all of it
 void request_close_statement(struct buf *b, struct span name);
+void request_close_portal(struct buf *b); // the unnamed one
 void request_describe_statement(struct buf *b, struct span name);
 void request_sync(struct buf *b);
 void request_terminate(struct buf *b);

@@ -230,3 +230,48 @@ def test_behind_a_savepoint_of_one_that_failed_on_a_replica(router, cluster):
         for sql in ("begin isolation level repeatable read read only", PORT, "savepoint a", "select 1/0"):
             conn.ask(fe.query(sql))
         assert not fe.errors(conn.ask(fe.query("rollback to a; select 1; commit"))) and conn.status == "I"
+
+
+# Portals of a transaction that moves.
+
+def begin_with_portal(conn, cluster, rows):
+    conn.ask(fe.query("begin read only"))
+    assert int(conn.value(PORT)) != cluster.primary.port
+    execute = fe.execute(rows=rows) if rows else b""
+    return conn.ask(fe.parse("select generate_series(1, 100)") + fe.bind() + execute + fe.SYNC)
+
+
+@pytest.mark.parametrize("end", ["statement", "server"])
+def test_a_suspended_portal_is_not_taken_for_an_empty_one(router, cluster, end):
+    """The replica had the rest of its rows: an error, and not the end of the result."""
+    endpoint = router(servers={"pg3": None})
+    with login(endpoint) as conn:
+        assert len(fe.rows(begin_with_portal(conn, cluster, 10))) == 10
+        if end == "statement":
+            assert fe.kinds(conn.ask(fe.parse("select pg_backend_pid()", "s") + fe.SYNC)) == "1Z"
+        else:
+            ((pid, _, _),) = endpoint.backends(cluster.replicas[0])
+            cluster.replicas[0].sql("select pg_terminate_backend(%s, 5000)", (pid,))
+        got = conn.ask(fe.execute(rows=10) + fe.SYNC)
+        assert fe.kinds(got) == "EZ" and fe.errors(got)[0]["C"] in ("34000", "08006") and conn.status == "E"
+        conn.ask(fe.query("rollback"))
+
+
+def test_a_suspended_portal_that_is_given_up_binds_nothing(router, cluster):
+    """As drivers do that want one row, and then run something else."""
+    with login(router()) as conn:
+        assert len(fe.rows(begin_with_portal(conn, cluster, 1))) == 1
+        assert not fe.errors(conn.ask(fe.ask("select txid_current() is null")))
+        assert conn.value(PORT) == str(cluster.primary.port)
+        conn.ask(fe.query("commit"))
+
+
+def test_a_portal_that_was_not_run_keeps_its_transaction(router, cluster):
+    with login(router()) as conn:
+        assert fe.kinds(begin_with_portal(conn, cluster, 0)) == "12Z"
+        got = conn.ask(fe.parse("select pg_backend_pid()", "s") + fe.SYNC)
+        assert [e["C"] for e in fe.errors(got)] == ["0A000"] and conn.status == "E"
+        conn.ask(fe.query("rollback"))
+        begin_with_portal(conn, cluster, 0)
+        assert len(fe.rows(conn.ask(fe.execute() + fe.SYNC))) == 100
+        conn.ask(fe.query("commit"))

@@ -104,6 +104,8 @@ static void what_binds(void **state) {
     assert_true(transaction_binds(&read, committed));
     struct request parsed = {.kind = REQUEST_BATCH, .texts = 1, .verdict = read.verdict};
     assert_false(transaction_binds(&parsed, repeatable));
+    parsed.binds_portal = true;
+    assert_true(transaction_binds(&parsed, committed));
 }
 
 static void what_queries(void **state) {
