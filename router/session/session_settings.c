@@ -305,15 +305,23 @@ static void put_all_set_sql(struct buf *sql) {
 // Whether a parameter that has a value may not be set.
 static bool may_be_defaults(const struct touched *t) { return t->names.restores || t->undone; }
 
+static void put_read_sql(const struct touched *t, struct buf *sql) {
+    struct span names = buf_span(&t->names.names);
+    if (names.len) settings_read_sql(names, may_be_defaults(t), sql);
+    if (t->anything) put_all_set_sql(sql);
+    session_put_states_sql(t->states, sql);
+}
+
 void session_read_settings(struct session *s) {
-    struct buf sql = buf_make(SIZE_MAX / 2);
-    struct span names = buf_span(&s->touched->names.names);
-    if (names.len) settings_read_sql(names, may_be_defaults(s->touched), &sql);
-    if (s->touched->anything) put_all_set_sql(&sql);
-    session_put_states_sql(s->touched->states, &sql);
+    struct buf sql = buf_make(SIZE_MAX / 2), question = buf_make(SIZE_MAX / 2);
+    // What was set may be that transactions are serializable, of which a replica has none.
+    if (s->on_replica) settings_unserializable_sql(&sql);
+    put_read_sql(s->touched, &question);
+    buf_put_span(&sql, buf_span(&question));
     s->touched->reading = true;
     session_ask_server(s, buf_span(&sql));
     s->response.capture = &s->touched->rows;
+    buf_release(&question);
     buf_release(&sql);
 }
 

@@ -330,13 +330,16 @@ static void put_difference(struct calls *calls, const struct settings *from, con
         if (settings_get(to, span_str(identities[i]), &value)) put_call(calls, span_str(identities[i]), &value);
 }
 
+void settings_unserializable_sql(struct buf *sql) {
+    buf_printf(sql, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
+}
+
 void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
     struct calls calls = {.sql = sql};
     struct span value;
     if (from == to) return;
     // A SELECT in a serializable transaction may wait for those of others to end, and fails on a replica.
-    if (settings_get(from, span_str("default_transaction_isolation"), &value))
-        buf_printf(sql, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
+    if (settings_get(from, span_str("default_transaction_isolation"), &value)) settings_unserializable_sql(sql);
     if (has_identity(from)) { // RESET ALL leaves the role and the session's user as they are
         buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
         from = NULL;

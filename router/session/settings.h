@@ -57,6 +57,9 @@ uint64_t settings_new_context(struct settings_table *t);
 // Whether a parameter, in lower case, has a part in what a text means.
 bool settings_name_has_meaning(struct span name);
 
+// What goes before a SELECT where transactions may be serializable by default: there it may wait for those of others,
+// and fails on a replica. Appended to `sql`.
+void settings_unserializable_sql(struct buf *sql);
 // The statement that turns a connection with settings `from` into one with `to` (either may be NULL), appended to
 // `sql`. Names and values are quoted for any encoding and standard_conforming_strings; nothing when they are the same.
 // It is one transaction: a failure leaves the connection as it was.

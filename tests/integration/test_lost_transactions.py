@@ -275,3 +275,43 @@ def test_a_portal_that_was_not_run_keeps_its_transaction(router, cluster):
         begin_with_portal(conn, cluster, 0)
         assert len(fe.rows(conn.ask(fe.execute() + fe.SYNC))) == 100
         conn.ask(fe.query("commit"))
+
+
+# Serializable by default, on a replica.
+
+def test_serializable_made_the_default_on_a_replica(router, cluster):
+    """It is read back like any other setting."""
+    endpoint = router(default_pool_size=1, workers=1)
+    with endpoint.connect() as conn, endpoint.connect() as other:
+        conn.execute("begin read only")
+        assert conn.execute(PORT).fetchone()[0] != cluster.primary.port
+        conn.execute("set session characteristics as transaction isolation level serializable")
+        conn.execute("set work_mem = '7MB'")
+        conn.execute("commit")
+        assert conn.execute("show transaction_isolation").fetchone()[0] == "serializable"
+        assert conn.execute("show work_mem").fetchone()[0] == "7MB"
+        conn.execute("begin isolation level read committed read only")
+        assert conn.execute(PORT).fetchone()[0] != cluster.primary.port
+        assert conn.execute("show work_mem").fetchone()[0] == "7MB"
+        conn.execute("set default_transaction_isolation = 'read committed'")
+        conn.execute("commit")
+        for _ in range(4):
+            assert other.execute(PORT).fetchone()[0] != cluster.primary.port
+            assert conn.execute(PORT).fetchone()[0] != cluster.primary.port
+
+
+def test_settings_on_a_replica_of_a_role_that_is_serializable(router, cluster):
+    """They are put in force there, without a look at the role's default."""
+    cluster.primary.sql("alter role other set default_transaction_isolation = serializable")
+    cluster.caught_up()
+    try:
+        with router().connect(user="other") as conn:
+            conn.execute("set work_mem = '7MB'")
+            for _ in range(4):
+                conn.execute("begin isolation level read committed read only")
+                assert conn.execute(PORT).fetchone()[0] != cluster.primary.port
+                assert conn.execute("show work_mem").fetchone()[0] == "7MB"
+                conn.execute("commit")
+    finally:
+        cluster.primary.sql("alter role other reset default_transaction_isolation")
+        cluster.caught_up()
