@@ -6,7 +6,7 @@
 #include "router/session/prep.h"
 #include "router/session/statements.h"
 
-enum { PIPELINE_FIRST_CAP = 16 };
+enum { PIPELINE_FIRST_CAP = 16, PIPELINE_KEPT_CAP = 1024 };
 
 void reply_fini(struct reply *r) {
     if (r->name) prep_name_unref(r->name);
@@ -19,6 +19,10 @@ void pipeline_fini(struct pipeline *p) {
     while (p->count) pipeline_pop(p);
     mem_free(p->ring);
     pipeline_init(p);
+}
+
+void pipeline_trim(struct pipeline *p) {
+    if (p->cap > PIPELINE_KEPT_CAP) pipeline_fini(p);
 }
 
 void pipeline_grow(struct pipeline *p) {

@@ -82,6 +82,8 @@ struct pipeline {
 static inline void pipeline_init(struct pipeline *p) { *p = (struct pipeline){0}; }
 // Frees everything, counts on statements too.
 void pipeline_fini(struct pipeline *p);
+// It is empty, and gives memory back that few need.
+void pipeline_trim(struct pipeline *p);
 static inline bool pipeline_is_empty(const struct pipeline *p) { return p->count == 0; }
 // The entry whose answer comes next; NULL when nothing is due. Good until the next push or pop.
 static inline struct reply *pipeline_head(struct pipeline *p) {

@@ -620,6 +620,7 @@ void server_hand_out(struct server *s, const struct server_owner_ops *ops, void 
 void server_take_back(struct server *s, bool park) {
     server_set_state(s, park ? SERVER_PARKED : SERVER_IDLE);
     s->owner = NULL;
+    pipeline_trim(&s->replies);
     if (stream_is_paused(&s->stream)) stream_resume(&s->stream);
 }
 

@@ -23,6 +23,18 @@ static void send_server(struct session *s, const struct iovec *iov, int n) {
     if (!stream_writev(&s->server->stream, iov, n)) shutdown(s->server->stream.fd, SHUT_RDWR);
 }
 
+// More answers than any client waits for are due. Without a Sync the server may be keeping some of them back.
+static bool server_owes_too_much(struct session *s) {
+    const uint32_t most = 65536;
+    if (LIKELY(!s->server || s->server->replies.count <= most) || s->copying) return false;
+    struct buf *out = &s->env->wbuf;
+    buf_clear(out);
+    request_flush(out);
+    struct iovec iov = {out->data, buf_len(out)};
+    if (s->open) send_server(s, &iov, 1);
+    return true;
+}
+
 static bool server_is_full(const struct session *s) {
     return s->server && stream_unsent(&s->server->stream) > SESSION_HIGH_WATER;
 }
@@ -728,6 +740,7 @@ static size_t take(struct session *s, struct span in) {
     if (s->tail) return take_tail(s, in);
     if (s->skipping) return take_skipped(s, in);
     if (s->state == SESSION_WAITING || s->state == SESSION_PARKED || server_is_full(s)) return 0;
+    if (server_owes_too_much(s)) return 0;
     if (client_unsent(&s->client) > SESSION_HIGH_WATER) return 0; // it does not read what it asked for
     if (is_wrong_in_copy(s, in)) return 0;
     if (!s->ready && (awaits_lexing(s) || !scan(s, in))) return 0;

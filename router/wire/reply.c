@@ -165,4 +165,5 @@ void request_describe_statement(struct buf *b, struct span name) { put_statement
 void request_close_portal(struct buf *b) { put_message(b, FE_CLOSE, span_of("P", 2)); } // with its NUL
 
 void request_sync(struct buf *b) { put_message(b, FE_SYNC, span_str("")); }
+void request_flush(struct buf *b) { put_message(b, FE_FLUSH, span_str("")); }
 void request_terminate(struct buf *b) { put_message(b, FE_TERMINATE, span_str("")); }

@@ -47,6 +47,7 @@ void request_close_statement(struct buf *b, struct span name);
 void request_close_portal(struct buf *b); // the unnamed one
 void request_describe_statement(struct buf *b, struct span name);
 void request_sync(struct buf *b);
+void request_flush(struct buf *b);
 void request_terminate(struct buf *b);
 
 #endif

@@ -2,6 +2,7 @@
 """Results larger than anybody's memory, rows larger than any buffer, and readers that stop reading."""
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -215,3 +216,55 @@ def test_wide_and_empty_results(router):
         assert conn.execute("select 1 where false").fetchall() == []
         assert conn.execute("").description is None
         assert len(conn.execute("select g from generate_series(1, 100000) g").fetchall()) == 100000
+
+
+CLOSE = fe.close("S")
+
+
+def closes(conn, bursts):
+    """Sends Close messages, until none has gone out for two seconds or so many bursts have; how many bytes."""
+    data, sent = CLOSE * 100000, 0
+    conn.socket.settimeout(2)
+    try:
+        while sent < bursts * len(data):
+            sent += conn.socket.send(data[sent % len(CLOSE):])
+    except TimeoutError:
+        pass
+    conn.socket.settimeout(60)
+    return sent
+
+
+def closed(conn):
+    """The CloseComplete messages among what comes up to ReadyForQuery, and what else there is."""
+    got = b""
+    while got[-6:-1] != b"Z\0\0\0\5":
+        got += conn.socket.recv(1 << 20)
+    return got.count(b"3\0\0\0\4"), got.replace(b"3\0\0\0\4", b"")
+
+
+@pytest.mark.memory
+def test_answers_that_nobody_waits_for(router):
+    """Messages that need no server, behind one that takes its time: they wait at the client, and not in our memory."""
+    endpoint = router(measure=True, workers=1, pool_mode="session")
+    with fe.Frontend(endpoint, timeout=60).login(password="app-password") as conn:
+        conn.value("select txid_current()")
+        before = endpoint.reset_peak()
+        slow = fe.parse("select pg_sleep(6), txid_current()") + fe.bind() + fe.execute()
+        conn.send(slow + fe.FLUSH)
+        sent = closes(conn, 50)
+        assert sent < 50 * 100000 * len(CLOSE)
+        assert endpoint.peak() - before < limit(32)
+        rest = threading.Thread(target=conn.send, args=(CLOSE[sent % len(CLOSE) or len(CLOSE):] + fe.SYNC,))
+        rest.start()
+        count, others = closed(conn)
+        rest.join()
+        assert count == -(-sent // len(CLOSE)) and others.endswith(b"Z\0\0\0\5I")
+        conn.value("select txid_current()")
+
+
+def test_answers_that_the_server_keeps_back(router):
+    """It sends none before a Sync, which comes behind more messages than are let through without answers."""
+    with fe.Frontend(router(workers=1), timeout=60).login(password="app-password") as conn:
+        conn.send(fe.parse("select txid_current()") + fe.bind() + fe.execute() + CLOSE * 200000 + fe.SYNC)
+        count, others = closed(conn)
+        assert count == 200000 and others.endswith(b"Z\0\0\0\5I")

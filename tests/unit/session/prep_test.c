@@ -529,6 +529,19 @@ static void deallocate_all_is_read_as_sql(void **state) {
         if (prep_deallocates_all(span_str(cases[i].sql)) != cases[i].all) fail_msg("%s", cases[i].sql);
 }
 
+static void a_long_pipeline_gives_its_memory_back(void **state) {
+    (void)state;
+    struct pipeline p;
+    pipeline_init(&p);
+    for (uint32_t n = 100; n <= 100000; n *= 1000) {
+        for (uint32_t i = 0; i < n; i++) pipeline_push(&p, REPLY_SYNC, REPLY_FORWARD);
+        while (!pipeline_is_empty(&p)) pipeline_pop(&p);
+        pipeline_trim(&p);
+        assert_int_equal(p.cap, n == 100 ? 128 : 0);
+    }
+    assert_null(p.ring);
+}
+
 static void errors_speak_of_the_clients_name(void **state) {
     (void)state;
     struct buf in = buf_make(1000), out = buf_make(1000);
@@ -603,6 +616,7 @@ int main(void) {
         cmocka_unit_test(an_error_undoes_a_deallocate_behind_it),
         cmocka_unit_test(deallocate_names_are_read_as_sql),
         cmocka_unit_test(deallocate_all_is_read_as_sql),
+        cmocka_unit_test(a_long_pipeline_gives_its_memory_back),
         cmocka_unit_test(errors_speak_of_the_clients_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
