@@ -381,7 +381,7 @@ static void skip_comments(struct cursor *c) {
 
 // One identifier, folded as PostgreSQL folds it; false when there is none or it does not fit.
 static bool next_identifier(struct cursor *c, char *to, size_t cap, size_t *len) {
-    skip_space(c);
+    skip_comments(c);
     size_t n = 0;
     bool quoted = c->ptr < c->end && *c->ptr == '"';
     if (quoted) c->ptr++;
@@ -405,19 +405,19 @@ static bool next_identifier(struct cursor *c, char *to, size_t cap, size_t *len)
 bool prep_deallocate_name(struct span sql, char *to, size_t cap, size_t *len) {
     struct cursor c = cursor_of(sql);
     if (!next_identifier(&c, to, cap, len) || strcmp(to, "deallocate") != 0) return false;
-    skip_space(&c);
+    skip_comments(&c);
     bool quoted = c.ptr < c.end && *c.ptr == '"';
     if (!next_identifier(&c, to, cap, len)) return false;
     struct cursor after = c;
-    skip_space(&after);
+    skip_comments(&after);
     if (!quoted && strcmp(to, "prepare") == 0 && after.ptr < after.end && *after.ptr != ';') {
         quoted = *after.ptr == '"';
         if (!next_identifier(&c, to, cap, len)) return false;
     }
     if (!quoted && strcmp(to, "all") == 0) return false;
-    skip_space(&c);
+    skip_comments(&c);
     if (c.ptr < c.end && *c.ptr == ';') c.ptr++;
-    skip_space(&c);
+    skip_comments(&c);
     return c.ptr == c.end;
 }
 
@@ -450,7 +450,6 @@ bool prep_parses_when_failed(struct span sql) {
     if (!next_identifier(&c, word, sizeof word, &len)) return false;
     for (size_t i = 0; i < countof(ends); i++)
         if (strcmp(word, ends[i]) == 0) return true;
-    skip_comments(&c);
     return strcmp(word, "prepare") == 0 && next_identifier(&c, word, sizeof word, &len) &&
            strcmp(word, "transaction") == 0;
 }

@@ -272,3 +272,17 @@ def test_a_statement_that_means_nothing_any_more(router, table):
     assert fe.errors(a.ask(fe.bind("s") + fe.execute() + fe.SYNC))[0]["C"] == "42P01"
     a.ask(fe.query("reset search_path"))
     assert fe.rows(a.ask(fe.bind("s") + fe.execute() + fe.SYNC)) == [["1", "10"]]
+
+
+@pytest.mark.parametrize("sql", ["deallocate s", "/* app=foo */ DEALLOCATE s",
+                                 "deallocate /* it */ prepare \"s\" ; -- done"])
+def test_deallocate_of_a_parsed_name(router, sql):
+    """By SQL, with whatever comments a driver adds to it."""
+    a, b = clients(router(default_pool_size=1, workers=1), 2)
+    for way in (fe.query(sql), fe.parse(sql) + fe.bind() + fe.execute() + fe.SYNC):
+        for client in (a, b):
+            client.ask(fe.parse("select 1", "s") + fe.SYNC)
+        assert not fe.errors(a.ask(way)) and a.status == "I"
+        assert fe.errors(a.ask(fe.bind("s") + fe.execute() + fe.SYNC))[0]["C"] == "26000"
+        assert fe.rows(b.ask(fe.bind("s") + fe.execute() + fe.SYNC)) == [["1"]]
+        b.ask(fe.close("S", "s") + fe.SYNC)

@@ -500,6 +500,13 @@ static void deallocate_names_are_read_as_sql(void **state) {
         {"SELECT 1", NULL},
         {"DEALLOCATE \"open", NULL},
         {"DEALLOCATE a b", NULL},
+        {"/* app=foo */ DEALLOCATE a", "a"},
+        {"DEALLOCATE a -- done", "a"},
+        {"-- first\nDEALLOCATE/**/PREPARE/* /* x */ */\"b\" /* y */ ; -- done\n", "b"},
+        {"DEALLOCATE PREPARE -- done", "prepare"},
+        {"DEALLOCATE a /* open", NULL},
+        {"DEALLOCATE a; DEALLOCATE b", NULL},
+        {"DEALLOCATE /* */ all", NULL},
     };
     (void)state;
     for (size_t i = 0; i < countof(cases); i++) {
@@ -518,6 +525,7 @@ static void deallocate_all_is_read_as_sql(void **state) {
         bool all;
     } cases[] = {{"DEALLOCATE ALL", true},
                  {" deallocate\tprepare all ; ", true},
+                 {"/* app=foo */ deallocate /* all */ all -- done", true},
                  {"discard ALL;", true},
                  {"DEALLOCATE \"all\"", false},
                  {"deallocate a", false},
