@@ -15,6 +15,7 @@ static enum request_result bad_message(struct request *r) {
 // One more text.
 static void join(struct request *r, struct verdict v) {
     bool begins = v.control == CONTROL_BEGIN || v.control == CONTROL_START, first = r->texts++ == 0;
+    if (first) v.facts |= r->verdict.facts; // of a Close ahead of it
     r->verdict = first ? v : verdict_join(r->verdict, v);
     if (first && begins) {
         r->leads = true;

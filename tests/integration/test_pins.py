@@ -177,6 +177,16 @@ def test_cursor_closed_by_message(one):
         assert pins(one, conn) == set()
 
 
+def test_cursor_closed_by_message_ahead(one):
+    """... of another statement in its batch."""
+    with login(one) as conn:
+        run(conn, ["declare c cursor with hold for select 1"])
+        assert pins(one, conn) == {"hold_cursor"}
+        got = conn.ask(fe.close("P", "c") + fe.parse("select 2") + fe.bind() + fe.execute() + fe.SYNC)
+        assert fe.rows(got) == [["2"]]
+        assert pins(one, conn) == set()
+
+
 def test_batches(one):
     """State that one statement of a batch ends and the next one makes again is still there."""
     def batch(*texts):

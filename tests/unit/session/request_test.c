@@ -304,6 +304,23 @@ static void copy_data_ends_a_batch_without_sync(void **state) {
     teardown(&f);
 }
 
+// A cursor that is closed by message, before a text or behind it.
+static void a_close_of_a_portal_is_one_of_a_cursor(void **state) {
+    (void)state;
+    struct fixture f;
+    struct request r;
+    for (int behind = 0; behind < 2; behind++) {
+        setup(&f);
+        if (behind) parse(&f, "", "SELECT 1");
+        put(&f, FE_CLOSE, "Pc", 3);
+        if (!behind) parse(&f, "", "SELECT 1");
+        request_sync(&f.in);
+        check(&f, buf_len(&f.in), VERDICT_READ, &r);
+        assert_int_equal(r.verdict.facts, FACT_CLOSE);
+        teardown(&f);
+    }
+}
+
 // Only what is executed asks for data.
 static void a_copy_is_one_when_it_is_run(void **state) {
     (void)state;
@@ -518,6 +535,7 @@ int main(void) {
         cmocka_unit_test(a_long_query_is_not_waited_for),
         cmocka_unit_test(copy_data_goes_as_it_comes),
         cmocka_unit_test(copy_data_ends_a_batch_without_sync),
+        cmocka_unit_test(a_close_of_a_portal_is_one_of_a_cursor),
         cmocka_unit_test(a_copy_is_one_when_it_is_run),
         cmocka_unit_test(malformed_messages_go_to_the_server),
         cmocka_unit_test(wrong_messages_are_refused),
