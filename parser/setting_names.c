@@ -86,8 +86,11 @@ void setting_names_add(struct setting_names *n, struct span sql) {
         return;
     }
     for (size_t i = 0; i < tree_count(t); i++) {
+        size_t before = buf_len(&n->names);
         n->restores |= tree_set_names(t, i, on_name, n);
         if (tree_walk(t, i, on_event, n) != TREE_OK) n->unknown = true;
+        // Each EXECUTE sets it, and says nothing of it.
+        if (tree_statement(t, i).type == TREE_PREPARE && buf_len(&n->names) > before) n->unknown = true;
     }
     tree_free(t);
 }

@@ -404,6 +404,7 @@ static bool note_facts(struct session *s, struct span unit) {
     if ((facts & FACT_DDL) && makes_temporary(s)) caused |= PIN_BIT(TEMP);
     bool anything = may_set_anything(s, unit);
     bool means = anything && !session_touched_anything(s) && may_change_meaning(s);
+    means |= (facts & FACT_EXECUTE) && (s->pins & PIN_BIT(SET)); // of a PREPARE that sets something
     if (means && r->texts > 1) s->context = settings_new_context(s->env->settings);
     if ((anything || (facts & FACTS_TOUCHING)) && !session_touch(s, unit, anything)) caused |= PIN_BIT(SET);
     if (s->on_replica && caused) { // nothing but an error comes of it there, most likely

@@ -251,7 +251,7 @@ bool session_touch(struct session *s, struct span unit, bool anything) {
     setting_names_init(&n);
     if (r->verdict.facts & FACTS_TOUCHING) collect(s, unit, &n);
     if (r->verdict.facts & (FACT_RESET_ALL | FACT_DISCARD_ALL | FACT_CALL)) collect_set(s, &n);
-    if (any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
+    if (n.unknown || any_has_meaning(buf_span(&n.names)) || any_has_meaning(buf_span(&n.local)))
         s->context = settings_new_context(s->env->settings);
     if (n.unknown || any_is_lexing(buf_span(&n.names)) || any_is_lexing(buf_span(&n.local))) {
         s->lexing = true;

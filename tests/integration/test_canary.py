@@ -66,6 +66,8 @@ KINDS = {
     "lock_in_failed": (["!select pg_advisory_lock(4243), 1 / (random() * 0)::int"], ["select pg_advisory_unlock(4243)"]),
     "lock_in_prepared": (["prepare canary as select pg_advisory_lock(4244)", "execute canary"],
                          ["deallocate canary", "select pg_advisory_unlock(4244)"]),
+    "set_in_prepared": (["prepare canary(text) as select set_config('canary.own', $1, false)", "execute canary('x')",
+                         "deallocate canary"], None),
     "listen": (["listen canary"], ["unlisten canary"]),
     "load": (["load 'auto_explain'"], None),
     "origin": (["select pg_replication_origin_session_setup('canary')"], None),

@@ -39,6 +39,8 @@ static void names(void **state) {
         // for the transaction only, or not of the session
         {"SET LOCAL work_mem = '7MB'", "(work_mem) ", false},
         {"SELECT set_config('a', 'b', true)", "(a) ", false},
+        {"PREPARE p(text) AS SELECT set_config('a', $1, true)", "(a) ", false},
+        {"SET a = 1; PREPARE p AS SELECT 1", "a ", false},
         {"SET TRANSACTION READ ONLY", "", false},
         {"SET transaction_isolation = 'serializable'", "", false},
         {"SET CONSTRAINTS ALL DEFERRED", "", false},
@@ -69,6 +71,8 @@ static void what_cannot_be_told(void **state) {
         "SELECT set_config(name, 'x', false) FROM t",
         "SELECT set_config($1, $2, $3)",
         "UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'",
+        "PREPARE p(text) AS SELECT set_config('my.tenant', $1, false)",
+        "PREPARE p(bool) AS SELECT set_config('my.tenant', 'x', $1)",
         "SELECT (t).set_config FROM t",
         "SET seed = 0.5",
         "SELECT setseed('0.5')",
