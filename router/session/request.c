@@ -51,16 +51,33 @@ static void note_text(struct request *r, struct verdict v, struct span sql) {
         r->names_ours = true;
 }
 
+// EXECUTE may be of any statement that the client has prepared by message, and does what that does.
+static void note_executed(struct request *r, const struct request_context *ctx, struct verdict v) {
+    const uint32_t of_session = FACT_SET | FACT_SET_LOCAL | FACT_RESET | FACT_ADVISORY_LOCK | FACT_ADVISORY_UNLOCK |
+                                FACT_LISTEN | FACT_UNLISTEN | FACT_TEMP | FACT_LEAVES_STATE | FACT_SEQUENCE_STATE;
+    struct prep_name *at = NULL;
+    struct statement *st;
+    struct span name;
+    if (LIKELY(!(v.facts & FACT_EXECUTE))) return;
+    while ((st = prep_client_next(ctx->names, &at, &name))) {
+        struct verdict one = database_statement_verdict(ctx->database, st, ctx->conforming);
+        r->verdict.facts |= one.facts & of_session;
+        r->verdict.leaves |= one.leaves;
+    }
+}
+
 static enum request_result scan_query(struct request *r, const struct request_context *ctx, struct span payload) {
     struct span sql;
     if (!msg_query(payload, &sql)) {
         r->verdict = (struct verdict){.kind = VERDICT_UNKNOWN, .reason = VERDICT_REASON_SYNTAX, .certain = true};
         return bad_message(r);
     }
-    join(r, database_verdict(ctx->database, sql, ctx->conforming));
+    struct verdict v = database_verdict(ctx->database, sql, ctx->conforming);
+    note_text(r, v, sql);
+    join(r, v);
+    note_executed(r, ctx, v);
     r->runs = true;
     r->copies = (r->verdict.facts & FACT_COPY_IN) != 0;
-    note_text(r, r->verdict, sql);
     return REQUEST_READY;
 }
 
@@ -77,6 +94,7 @@ static bool scan_use(struct request *r, const struct request_context *ctx, struc
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    note_executed(r, ctx, v);
     return (v.facts & FACT_COPY_IN) != 0;
 }
 
@@ -101,6 +119,7 @@ static enum request_result scan_parse(struct request *r, const struct request_co
     struct verdict v = database_statement_verdict(ctx->database, s, ctx->conforming);
     note_text(r, v, s->query);
     join(r, v);
+    note_executed(r, ctx, v);
     if (m.name.len == 0) r->unnamed_copies = (v.facts & FACT_COPY_IN) != 0;
     // A second name in the batch might be the first one again, which is the server's to refuse.
     bool taken = m.name.len && prep_client_find(ctx->names, m.name);

@@ -183,8 +183,17 @@ static void on_text(void *arg, struct span sql) { setting_names_add(arg, sql); }
 
 static void on_body(void *arg, struct span sql) { setting_names_add_body(arg, sql); }
 
+// EXECUTE may be of any statement that the client has prepared by message.
+static void collect_prepared(struct session *s, struct setting_names *n) {
+    struct prep_name *at = NULL;
+    struct statement *st;
+    struct span name;
+    while ((st = prep_client_next(&s->names, &at, &name))) on_text(n, st->query);
+}
+
 static void collect(struct session *s, struct span unit, struct setting_names *n) {
     if (!session_each_text(s, unit, on_text, n)) n->unknown = true;
+    if (s->request.verdict.facts & FACT_EXECUTE) collect_prepared(s, n);
 }
 
 struct touch_facts session_touch_facts(struct session *s, struct span unit) {

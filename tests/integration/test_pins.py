@@ -187,6 +187,21 @@ def test_cursor_closed_by_message_ahead(one):
         assert pins(one, conn) == set()
 
 
+def test_execute_of_what_was_prepared_by_message(one):
+    """It leaves what the statement leaves, though its text does not say so."""
+    setting = "select coalesce(nullif(current_setting('pins.own', true), ''), '-')"
+    with login(one) as conn, login(one) as other:
+        conn.ask(fe.parse("select pg_advisory_lock(6)", "p") + fe.SYNC)
+        conn.ask(fe.parse("select set_config('pins.own', $1, false)", "q") + fe.SYNC)
+        run(conn, ["execute p"])
+        assert pins(one, conn) == {"advisory_lock"}
+        run(conn, ["select pg_advisory_unlock(6)", "execute q('x')"])
+        assert pins(one, conn) == set()
+        for _ in range(2):
+            assert other.value(setting) == "-"
+            assert conn.value(setting) == "x"
+
+
 def test_batches(one):
     """State that one statement of a batch ends and the next one makes again is still there."""
     def batch(*texts):

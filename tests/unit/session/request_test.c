@@ -321,6 +321,28 @@ static void a_close_of_a_portal_is_one_of_a_cursor(void **state) {
     }
 }
 
+// What EXECUTE runs may have been prepared by message.
+static void execute_does_what_is_prepared(void **state) {
+    (void)state;
+    struct fixture f;
+    struct request r;
+    setup(&f);
+    struct statement *s = statements_intern(f.ctx.database->statements, span_str("SELECT pg_advisory_lock(1)"),
+                                            span_of("\0\0", 2), (struct meaning){0});
+    request_query(&f.in, span_str("EXECUTE a"));
+    check(&f, buf_len(&f.in), VERDICT_WRITE, &r);
+    assert_int_equal(r.verdict.facts, FACT_EXECUTE);
+    prep_client_set(&f.names, span_str("a"), s);
+    statement_unref(s);
+    check(&f, buf_len(&f.in), VERDICT_WRITE, &r);
+    assert_int_equal(r.verdict.facts, FACT_EXECUTE | FACT_ADVISORY_LOCK);
+    buf_clear(&f.in);
+    request_query(&f.in, span_str("SELECT 1"));
+    check(&f, buf_len(&f.in), VERDICT_READ, &r);
+    assert_int_equal(r.verdict.facts, 0);
+    teardown(&f);
+}
+
 // Only what is executed asks for data.
 static void a_copy_is_one_when_it_is_run(void **state) {
     (void)state;
@@ -536,6 +558,7 @@ int main(void) {
         cmocka_unit_test(copy_data_goes_as_it_comes),
         cmocka_unit_test(copy_data_ends_a_batch_without_sync),
         cmocka_unit_test(a_close_of_a_portal_is_one_of_a_cursor),
+        cmocka_unit_test(execute_does_what_is_prepared),
         cmocka_unit_test(a_copy_is_one_when_it_is_run),
         cmocka_unit_test(malformed_messages_go_to_the_server),
         cmocka_unit_test(wrong_messages_are_refused),
