@@ -113,6 +113,7 @@ struct session {
     bool sequences_lost;   // ... on one that it has no more
     bool forgets;          // what its login asks, or the prelude, has the connection forget sequences
     bool sequences_asked;  // ... and has been told since
+    bool identities_first; // its settings are put in force with the rights of the role that is among them
     uint64_t sequence_bit; // in env->sequence_users
     uint64_t leased_us;    // since when it is among env->leases
     struct prep_client names;

@@ -236,7 +236,7 @@ void session_put_settings(struct session *s, bool shown, bool forgets) {
     struct buf sql = buf_make(SIZE_MAX / 2);
     // By the defaults of its role or database; a replica has no such transactions.
     if (s->on_replica && s->login_modes.isolation == TX_ISOLATION_SERIALIZABLE) settings_unserializable_sql(&sql);
-    settings_change_sql(s->server->settings, s->settings, &sql);
+    settings_change_sql(s->server->settings, s->settings, s->identities_first, &sql);
     if (!session_customs_are_known(s)) settings_customs_sql(s->customs, s->server->customs, s->settings, &sql);
     if (forgets) buf_printf(&sql, ";DISCARD SEQUENCES");
     s->forgets = forgets;

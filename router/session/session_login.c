@@ -261,7 +261,7 @@ void session_login_linked(struct session *s) {
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
-    settings_change_sql(sv->settings, s->settings, &sql);
+    settings_change_sql(sv->settings, s->settings, false, &sql);
     buf_printf(&sql, "%s;SHOW default_transaction_isolation;SHOW default_transaction_read_only",
                s->forgets ? ";DISCARD SEQUENCES" : "");
     buf_clear(out);

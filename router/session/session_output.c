@@ -268,7 +268,8 @@ static void prelude_done(struct session *s) {
 
 static void settings_were_refused(struct session *s) {
     struct fault f;
-    if (s->claimed && session_forget_refused(s)) { // it was one transaction, and is tried again without
+    // It was one transaction, and is tried again without what was refused, or in another order.
+    if (s->claimed && (session_forget_refused(s) || session_puts_identity_first(s))) {
         s->prelude_due = false;
         session_resume(s);
         return;

@@ -208,6 +208,9 @@ bool session_customs_are_known(const struct session *s);
 // It does not take a parameter of an application, whose name is in its refusal: one that is empty, or only to be known,
 // is not worth the client, and forgotten. False: there is none.
 bool session_forget_refused(struct session *s);
+// It says that the login lacks the right to one of the settings: that may have been made with the rights of the role
+// that the client has taken, which comes first from now on. False: there is none, or that has been tried.
+bool session_puts_identity_first(struct session *s);
 // Of what the client parses now.
 struct meaning session_meaning(const struct session *s);
 // Takes what the config says of its database and user, and a reload may change, and what it has SET itself. Notices of

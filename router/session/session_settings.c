@@ -440,6 +440,7 @@ static void adopt(struct session *s, struct span unset, struct span pairs) {
     put_startup(s, unset, &again);
     replace(&s->server->settings, settings_edit(t, s->server->settings, unset, pairs));
     replace(&s->settings, settings_edit(t, s->server->settings, span_of("", 0), buf_span(&again)));
+    s->identities_first = false;
     buf_release(&again);
     note_customs(s);
 }
@@ -501,6 +502,13 @@ bool session_forget_refused(struct session *s) {
         of = &s->settings;
     if (of) replace(of, settings_edit(s->env->settings, *of, span_of(name.ptr, name.len + 1), nothing));
     return of != NULL;
+}
+
+bool session_puts_identity_first(struct session *s) {
+    bool lacks_right = strcmp(s->response.refusal->sqlstate, "42501") == 0;
+    if (!lacks_right || s->identities_first || !settings_have_identity(s->settings)) return false;
+    s->identities_first = true;
+    return true;
 }
 
 bool session_takes_temp_buffers(const struct session *s) {

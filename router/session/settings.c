@@ -287,7 +287,7 @@ static const char *const identities[] = {"session_authorization", "role"};
 
 static bool is_identity(struct span name) { return span_is(name, identities[0]) || span_is(name, identities[1]); }
 
-static bool has_identity(const struct settings *s) {
+bool settings_have_identity(const struct settings *s) {
     struct span value;
     return settings_get(s, span_str(identities[0]), &value) || settings_get(s, span_str(identities[1]), &value);
 }
@@ -313,38 +313,46 @@ static bool walk_find(struct walk *w, struct span name, struct span *value) {
     return true;
 }
 
-static void put_difference(struct calls *calls, const struct settings *from, const struct settings *to) {
+static void put_identities(struct calls *calls, const struct settings *to) {
+    struct span value;
+    for (size_t i = 0; i < countof(identities); i++)
+        if (settings_get(to, span_str(identities[i]), &value)) put_call(calls, span_str(identities[i]), &value);
+}
+
+static void put_difference(struct calls *calls, const struct settings *from, const struct settings *to,
+                           bool identities_first) {
     struct cursor c = pairs_of(from);
     struct walk beside = walk_of(to);
     struct pair p;
     struct span value;
     while (next_pair(&c, &p))
         if (!walk_find(&beside, p.name, &value)) put_call(calls, p.name, NULL);
+    if (identities_first) put_identities(calls, to);
     c = pairs_of(to);
     beside = walk_of(from);
     while (next_pair(&c, &p)) {
         bool same = walk_find(&beside, p.name, &value) && span_eq(value, p.value);
         if (!same && !is_identity(p.name)) put_call(calls, p.name, &p.value);
     }
-    for (size_t i = 0; i < countof(identities); i++)
-        if (settings_get(to, span_str(identities[i]), &value)) put_call(calls, span_str(identities[i]), &value);
+    if (!identities_first) put_identities(calls, to);
 }
 
 void settings_unserializable_sql(struct buf *sql) {
     buf_printf(sql, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
 }
 
-void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql) {
+void settings_change_sql(const struct settings *from, const struct settings *to, bool identities_first,
+                         struct buf *sql) {
     struct calls calls = {.sql = sql};
     struct span value;
     if (from == to) return;
     // A SELECT in a serializable transaction may wait for those of others to end, and fails on a replica.
     if (settings_get(from, span_str("default_transaction_isolation"), &value)) settings_unserializable_sql(sql);
-    if (has_identity(from)) { // RESET ALL leaves the role and the session's user as they are
+    if (settings_have_identity(from)) { // RESET ALL leaves the role and the session's user as they are
         buf_printf(sql, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
         from = NULL;
     }
-    put_difference(&calls, from, to);
+    put_difference(&calls, from, to, identities_first);
 }
 
 enum { IDENTIFIER_MAX = 63 }; // what is longer is cut, but not by set_config

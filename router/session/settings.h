@@ -62,8 +62,11 @@ bool settings_name_has_meaning(struct span name);
 void settings_unserializable_sql(struct buf *sql);
 // The statement that turns a connection with settings `from` into one with `to` (either may be NULL), appended to
 // `sql`. Names and values are quoted for any encoding and standard_conforming_strings; nothing when they are the same.
-// It is one transaction: a failure leaves the connection as it was.
-void settings_change_sql(const struct settings *from, const struct settings *to, struct buf *sql);
+// It is one transaction: a failure leaves the connection as it was. Role and session_authorization come last, so that
+// all is done with the login's rights, or, `identities_first`, with theirs.
+void settings_change_sql(const struct settings *from, const struct settings *to, bool identities_first,
+                         struct buf *sql);
+bool settings_have_identity(const struct settings *s); // a role or a session_authorization
 // Statements that put those values of `s` in force that are of `names` (each in lower case, with a NUL), but for role
 // and session_authorization. SET where it will do: a query would fix the snapshot of its transaction.
 void settings_restore_sql(const struct settings *s, struct span names, struct buf *sql);

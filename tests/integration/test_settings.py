@@ -115,6 +115,30 @@ def test_role(few, cluster):
         cluster.primary.sql("revoke monitor from app")
 
 
+def test_settings_made_under_a_role(few, cluster):
+    """What the login has no right to set is set with the rights of the role that it has taken."""
+    cluster.primary.sql("create role settings_dba superuser; grant settings_dba to app")
+    cluster.caught_up()
+    try:
+        with few.connect(), few.connect() as conn, few.connect() as other:  # the first has a connection for itself
+            conn.execute("set role settings_dba")
+            conn.execute("set session_replication_role = replica")
+            conn.execute("set work_mem = '6MB'")
+            for _ in range(2):
+                assert show(conn, "session_replication_role") == "replica"
+                assert show(conn, "role") == "settings_dba"
+                assert set(ports(conn, 6)) == {n.port for n in cluster.replicas}
+                assert show(other, "session_replication_role") == "origin"
+                assert show(other, "role") == "none"
+            conn.execute("reset session_replication_role")
+            conn.execute("reset role")
+            assert show(conn, "session_replication_role") == "origin"
+            assert show(conn, "work_mem") == "6MB"
+        assert pinned(few) == 0
+    finally:
+        cluster.primary.sql("drop role settings_dba")
+
+
 def test_row_level_security(few, cluster):
     """The tenant of the session decides what it sees, on replicas too."""
     with cluster.primary.connect("app", "app") as conn:

@@ -33,7 +33,7 @@ static void same_settings_are_one(void **state) {
 
 static void check_sql(const struct settings *from, const struct settings *to, const char *expected) {
     struct buf sql = buf_make(4096);
-    settings_change_sql(from, to, &sql);
+    settings_change_sql(from, to, false, &sql);
     buf_put_u8(&sql, 0);
     assert_string_equal((const char *)sql.data, expected);
     buf_release(&sql);
@@ -79,6 +79,16 @@ static void sql_moves_between_settings(void **state) {
               "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;"
               "SELECT pg_catalog.set_config(E'search_path',E'a, \"b\"',false)");
     check_sql(c, NULL, "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
+    struct buf sql = buf_make(4096);
+    settings_change_sql(a, c, true, &sql); // or with theirs
+    buf_put_u8(&sql, 0);
+    assert_string_equal((const char *)sql.data, "SELECT pg_catalog.set_config(E'search_path',NULL,false),"
+                                                "pg_catalog.set_config(E'session_authorization',E'y',false),"
+                                                "pg_catalog.set_config(E'role',E'x',false),"
+                                                "pg_catalog.set_config(E'work_mem',E'\\xc3\\xa9',false)");
+    buf_release(&sql);
+    assert_true(settings_have_identity(c));
+    assert_false(settings_have_identity(a) || settings_have_identity(NULL));
     settings_unref(c);
     settings_unref(a);
     settings_unref(b);
@@ -110,7 +120,7 @@ static void many_settings_are_set_in_turns(void **state) {
         buf_put(&pairs, "\0x", 3);
     }
     struct settings *s = settings_intern(t, buf_span(&pairs));
-    settings_change_sql(NULL, s, &sql);
+    settings_change_sql(NULL, s, false, &sql);
     buf_put_u8(&sql, 0);
     const char *text = (const char *)sql.data;
     size_t selects = 0;
