@@ -112,6 +112,21 @@ create function code.mood_of(int) returns code.mood language plpgsql as $$ begin
 end $$;
 create cast (int as code.mood) with function code.mood_of(int);
 create function code.moods() returns text language plpgsql stable as $$ begin return 1::code.mood; end $$;
+create view code.claim as select 1 as a where pg_try_advisory_lock(4712);
+create view code.seen_directly as select set_config('code.direct', 'x', false) as b;
+create view code.seen_by_view as select * from code.seen_directly;
+create table code.default_directly (a int, b text default set_config('code.tenant', 'x', false));
+create table code.checked_directly (a int check (set_config('code.tenant', 'x', false) = 'x'));
+create table code.ruled_directly (a int);
+create rule r as on insert to code.ruled_directly do also select set_config('code.tenant', 'x', false);
+create function code.does_nothing() returns trigger language plpgsql as 'begin return new; end';
+create table code.fires_sometimes (a int);
+create trigger t before insert on code.fires_sometimes for each row
+  when (set_config('code.tenant', 'x', false) = 'y') execute function code.does_nothing();
+create domain code.checks_directly as text check (set_config('code.tenant', 'x', false) = 'x');
+create function code.argument_directly(a text default set_config('code.tenant', 'x', false)) returns text
+  language sql stable as 'select $1';
+create view code.local_directly as select set_config('code.tenant', 'x', true);
 create table code.indexed (a int);
 create index on code.indexed (code.folded(a));
 grant all on all tables in schema code to public;
@@ -205,6 +220,17 @@ LEFT = {
     "domain_prepared": (["prepare p(code.name) as select $1", "execute p('x')", "deallocate p"], TENANT, "x", "-"),
     "cast": (["select 1::code.raw"], TENANT, "x", "-"),
     "index": (["insert into code.indexed values (1)"], TENANT, "x", "-"),
+    "view_lock": (["select * from code.claim"], "select count(*) from pg_locks where locktype = 'advisory' and "
+                  "pid = pg_backend_pid()", 1, 0),
+    "view_directly": (["select * from code.seen_by_view"],
+                      "select coalesce(nullif(current_setting('code.direct', true), ''), '-')", "x", "-"),
+    "default_directly": (["insert into code.default_directly (a) values (1)"], TENANT, "x", "-"),
+    "check_directly": (["insert into code.checked_directly values (1)"], TENANT, "x", "-"),
+    "rule_directly": (["insert into code.ruled_directly values (1)"], TENANT, "x", "-"),
+    "trigger_directly": (["insert into code.fires_sometimes values (1)"], TENANT, "x", "-"),
+    "domain_directly": (["select 'x'::code.checks_directly"], TENANT, "x", "-"),
+    "argument_directly": (["select code.argument_directly()"], TENANT, "x", "-"),
+    "local_directly": (["select * from code.local_directly"], TENANT, "-", "-"),
 }
 
 
@@ -326,12 +352,26 @@ def test_nothing_is_asked_for_nothing(few, cluster):
             run(conn, "insert into code.plain values (1)")
             run(conn, "insert into code.plain values (2)")
             run(conn, "select code.supported(1)")
+            run(conn, "select * from code.local_directly")
             assert not asked()
             run(conn, "insert into code.fires values (1)")
             assert value(conn, "select 2") == 2
             wait_until(asked, 5, "the question")
     finally:
         cluster.primary.sql("alter role app reset log_statement")
+
+
+def test_policy(code, router, cluster):
+    """What a policy calls itself, for one whom policies bind."""
+    cluster.primary.sql("alter role app nosuperuser; create table code.guarded (a int); insert into code.guarded "
+                        "values (1); alter table code.guarded enable row level security; create policy p on "
+                        "code.guarded using (set_config('code.tenant', 'x', false) = 'x'); "
+                        "grant all on code.guarded to app", dbname="app")
+    try:
+        cluster.caught_up()
+        check_left(router(default_pool_size=4, workers=1), ["select * from code.guarded"], TENANT, "x", "-")
+    finally:
+        cluster.primary.sql("alter role app superuser; drop table code.guarded", dbname="app")
 
 
 def test_code_of_a_moment_ago(few):
