@@ -109,6 +109,7 @@ static void add_row(struct catalog *out, const struct dbconn *c, size_t row) {
     case 'D': catalog_add_leaving_ddl(out, leaves); break;
     case 'A': catalog_add_leaving_anything(out, leaves); break;
     case 'M': catalog_add_meaning(out); break;
+    case 'S': catalog_add_sequence_state(out); break;
     case 'P': catalog_add_parameter(out, name); break;
     default: break;
     }

@@ -11,6 +11,7 @@
 //   A(nything) may: such a function is behind a cast or comparison that no text shows
 //   P(arameter of an application) that the source of such a function names
 //   M(eaning): one of them may change more than parameters of applications, and with it what a text means
+//   S(equences): some code asks for currval or lastval
 // What is stored as a tree (views, rules, defaults, checks, policies, conditions of triggers) counts as the source of
 // its relation or domain, where it calls a built-in function of those that leave something.
 // The sources are looked at with regular expressions, which may take a function for more than it is, and hardly, for
@@ -48,9 +49,9 @@ const char catalog_sql[] =
     " FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang"
     " WHERE l.lanname NOT IN ('internal', 'c') AND p.prokind IN ('f', 'p') AND p.oid >= 16384"
     "), leaving AS MATERIALIZED ("
-    // Built-in functions, and dblink's, that leave something in their session.
+    // Built-in functions, and dblink's, that leave something in their session, or ask for what currval tells.
     " SELECT p.oid::pg_catalog.text AS number FROM pg_catalog.pg_proc AS p"
-    "  WHERE p.proname ~ ('^(set_config|setseed|pg_(try_)?advisory_lock(_shared)?'\n"
+    "  WHERE p.proname ~ ('^(set_config|setseed|currval|lastval|pg_(try_)?advisory_lock(_shared)?'\n"
     "   '|pg_advisory_unlock\\w*|pg_backup_start|pg_start_backup|pg_replication_origin_session_setup'\n"
     "   '|pg_(create|copy)_(logical|physical)_replication_slot|dblink_connect(_u)?)$')"
     "  AND (p.oid < 16384 OR pg_catalog.left(p.proname, 7) = 'dblink_')"
@@ -278,6 +279,10 @@ const char catalog_sql[] =
     "    '|\\m(reset|discard)\\s|\\mtemp(orary)?\\M|\\mpg_temp|\\mpg_settings\\M')"
     "  UNION ALL SELECT FROM touching AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid"
     "   JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang WHERE t.kind = 'f' AND l.lanname = 'c' AND t.unseen)"
+    // The regular expression is only for the few that have the letters.
+    " UNION ALL SELECT 'S', '', '', 0, 0, true WHERE EXISTS (SELECT FROM commands AS c WHERE CASE"
+    "   WHEN pg_catalog.strpos(c.text, 'currval') > 0 OR pg_catalog.strpos(c.text, 'lastval') > 0"
+    "   THEN c.text ~ '\\m(currval|lastval)\\M' END)"
     " UNION ALL SELECT DISTINCT 'P', '', m.name[1], 0, 0, true FROM seeds AS s CROSS JOIN LATERAL"
     " pg_catalog.regexp_matches(s.text,"
     "  '(?:''|\\mset\\s+(?:session\\s+)?\"?)([a-z_][\\w$]*(?:\\.[a-z_][\\w$]*)+)', 'g') AS m (name) WHERE s.sets"

@@ -34,7 +34,7 @@ struct catalog {
     struct entry *functions, *operators, *relations;
     struct entry *leaving_functions, *leaving_types, *leaving_relations;
     enum catalog_leaves ddl_leaves, anything_leaves, most_leaves;
-    bool changes_meaning;
+    bool changes_meaning, asks_sequence_state;
     struct buf parameters;
     atomic_ullong read_us;
 };
@@ -159,6 +159,7 @@ void catalog_add_leaving_anything(struct catalog *c, enum catalog_leaves leaves)
 }
 
 void catalog_add_meaning(struct catalog *c) { c->changes_meaning = true; }
+void catalog_add_sequence_state(struct catalog *c) { c->asks_sequence_state = true; }
 
 void catalog_add_parameter(struct catalog *c, const char *name) { buf_put(&c->parameters, name, strlen(name) + 1); }
 
@@ -185,6 +186,7 @@ enum catalog_leaves catalog_ddl_leaves(const struct catalog *c) { return c->ddl_
 enum catalog_leaves catalog_anything_leaves(const struct catalog *c) { return c->anything_leaves; }
 enum catalog_leaves catalog_most_leaves(const struct catalog *c) { return c->most_leaves; }
 bool catalog_changes_meaning(const struct catalog *c) { return c->changes_meaning; }
+bool catalog_asks_sequence_state(const struct catalog *c) { return c->asks_sequence_state; }
 struct span catalog_parameters(const struct catalog *c) {
     return buf_span(&c->parameters);
 }

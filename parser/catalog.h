@@ -43,6 +43,8 @@ void catalog_add_leaving_ddl(struct catalog *c, enum catalog_leaves leaves);
 void catalog_add_leaving_anything(struct catalog *c, enum catalog_leaves leaves);
 // One of all these may change what a text means: more than the applications' parameters.
 void catalog_add_meaning(struct catalog *c);
+// Some code of the database asks for currval or lastval.
+void catalog_add_sequence_state(struct catalog *c);
 // An application's parameter (its name has a dot, in lower case) that one of those functions may set.
 void catalog_add_parameter(struct catalog *c, const char *name);
 
@@ -69,6 +71,7 @@ enum catalog_leaves catalog_ddl_leaves(const struct catalog *c);
 enum catalog_leaves catalog_anything_leaves(const struct catalog *c);
 enum catalog_leaves catalog_most_leaves(const struct catalog *c); // of all that is in it
 bool catalog_changes_meaning(const struct catalog *c);
+bool catalog_asks_sequence_state(const struct catalog *c);
 struct span catalog_parameters(const struct catalog *c); // a NUL behind each
 
 #endif

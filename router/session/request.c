@@ -15,7 +15,7 @@ static enum request_result bad_message(struct request *r) {
 // One more text.
 static void join(struct request *r, struct verdict v) {
     bool begins = v.control == CONTROL_BEGIN || v.control == CONTROL_START, first = r->texts++ == 0;
-    if (first) v.facts |= r->verdict.facts; // of a Close ahead of it
+    if (first) v.facts |= r->verdict.facts; // of a Close ahead of it, and what note_text has found
     r->verdict = first ? v : verdict_join(r->verdict, v);
     if (first && begins) {
         r->leads = true;
@@ -42,11 +42,15 @@ static bool looks_plain(struct span sql) {
     return plain && !memchr(sql.ptr, ';', sql.len);
 }
 
-// What the verdict of one text does not say of it.
+// What the verdict of one text does not say of it. It is called before the text is joined.
 static void note_text(struct request *r, struct verdict v, struct span sql) {
     bool long_ = v.reason == VERDICT_REASON_TOO_LONG || v.reason == VERDICT_REASON_TOO_DEEP;
-    if (v.reason == VERDICT_REASON_SYNTAX || v.reason == VERDICT_REASON_NONSTANDARD_STRINGS) r->unreadable = true;
-    if (long_ && !looks_plain(sql)) r->unreadable = true;
+    bool unread = v.reason == VERDICT_REASON_SYNTAX || v.reason == VERDICT_REASON_NONSTANDARD_STRINGS;
+    if (unread || (long_ && !looks_plain(sql))) r->unreadable = true;
+    // Of others' numbers nobody must be told, so the word alone will do, be it in a literal. The body of a DO is one.
+    bool hides = unread || long_ || (v.facts & FACT_CALL);
+    if (hides && (span_has_word(sql, "currval") || span_has_word(sql, "lastval")))
+        r->verdict.facts |= FACT_SEQUENCE_STATE;
     if ((v.facts & (FACT_EXECUTE | FACT_DEALLOCATE | FACT_PREPARE)) && span_has_word(sql, "pgsteer_"))
         r->names_ours = true;
 }

@@ -7,6 +7,10 @@
 // (the pin `sequence`), until somebody else needs that one. A connection that such a client is given forgets first what
 // it knows of others. The answer then is this client's, or an error: when its connection was needed elsewhere, or when
 // nobody knew yet that the user's clients would ask.
+//
+// Code may ask that no text shows: a function, a default, a view. Where the catalog knows of any, every client of the
+// database is given a connection that has forgotten others' numbers, whatever it does there, and whoever may have moved
+// a sequence keeps it, but not when somebody else needs one.
 #include <xxhash.h>
 
 #include "base/mem.h"
@@ -32,10 +36,21 @@ static bool user_asks(const struct session *s) {
 // Whether the client is expected to ask. Who has just changed the schema is a script that goes on by hand or a
 // migration: what it does next with a sequence it may well want to see, and there are few of them. DDL itself moves
 // none that it would ask for.
-static bool may_ask(const struct session *s) {
+static bool will_ask(const struct session *s) {
     if (user_asks(s)) return true;
     return s->ddl_us && !(s->request.verdict.facts & FACT_DDL) &&
            s->env->server.now_us(s->env->server.arg) < s->ddl_us + SCRIPT_US;
+}
+
+// Whether there is code in its database that asks. Before the catalog has been read nobody knows.
+static bool code_asks(const struct session *s) {
+    const struct catalog *c = s->database->catalog;
+    return c && catalog_asks_sequence_state(c);
+}
+
+// Whether what runs may ask, though no text says so.
+static bool may_ask_unseen(const struct session *s) {
+    return !s->database->catalog || code_asks(s) || s->request.unreadable || s->request.kind == REQUEST_FUNCTION;
 }
 
 // Nobody else gets the connection: it is kept, or it is the one whose process id the client knows.
@@ -54,10 +69,11 @@ static bool is_bound(const struct session *s, const struct server *sv) { return 
 
 bool session_forgets_sequences(const struct session *s, bool moves) {
     const struct server *sv = s->server;
+    if (s->on_replica || !sv->sequence_user || is_own(s, sv)) return false;
+    if (may_ask_unseen(s)) return true;
     bool begins = session_tx_begins(s); // which may ask later
     bool matters = moves || begins || (s->request.verdict.facts & (FACT_SEQUENCE_STATE | FACT_BEGIN));
-    if (!matters || s->on_replica || !sv->sequence_user || is_own(s, sv)) return false;
-    return s->session_mode || is_bound(s, sv) || may_ask(s);
+    return matters && (s->session_mode || is_bound(s, sv) || will_ask(s));
 }
 
 bool session_sequences_are_lost(struct session *s, bool moves) {
@@ -83,7 +99,8 @@ void session_note_sequences(struct session *s, bool moves) {
         s->sequences_moved = true;
     }
     bool stays = sv->anchor == &s->ticket.anchor && !sv->dirty; // it comes back to this client anyway
-    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && !stays && may_ask(s);
+    bool asks_later = will_ask(s) || code_asks(s);
+    bool keep = s->sequences_moved && sv->sequence_user == s->client.id && !s->session_mode && !stays && asks_later;
     if (keep) session_set_pins(s, s->pins | PIN_BIT(SEQUENCE));
 }
 
@@ -116,7 +133,8 @@ static struct session *find_ripe(struct session_env *env, const struct pool *p) 
     uint64_t now_us = env->server.now_us(env->server.arg);
     ILIST_EACH(&env->leases, n) {
         struct session *s = container_of(n, struct session, lease_link);
-        bool ripe = s->sequences_asked || now_us - s->leased_us >= LEASE_US;
+        // That code may ask some time is no reason for anybody to wait.
+        bool ripe = s->sequences_asked || !will_ask(s) || now_us - s->leased_us >= LEASE_US;
         if (ripe && (p ? s->held->pool == p : pool_is_wanted(s->held->pool))) return s;
     }
     return NULL;

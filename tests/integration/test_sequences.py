@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """currval and lastval: the client's own last number, or an error; never another client's, never an older one."""
 import random
+import time
 
 import psycopg
 import pytest
@@ -247,6 +248,89 @@ def test_discard_all(router, table):
         conn.ask(fe.query("discard all"))
         assert error(conn, "select lastval()") == "55000"
         assert pinned(endpoint) == 0
+
+
+# What asks though no text says so: what makes it, what is asked for a number, and how that comes.
+HIDDEN = {
+    "function": ("create function hidden.last() returns bigint language sql as 'select lastval()'",
+                 "select hidden.last()"),
+    "stable": ("create function hidden.last() returns bigint language plpgsql stable as 'begin return lastval(); end'",
+               "select hidden.last()"),
+    "view": ("create view hidden.seen as select currval('numbered_id_seq') as n", "select n from hidden.seen"),
+    "default": ("create table hidden.t (a int, n bigint default currval('numbered_id_seq'))",
+                "insert into hidden.t (a) values (1) returning n"),
+    "trigger": ("create function hidden.fired() returns trigger language plpgsql as $$ begin new.n = lastval(); "
+                "return new; end $$; create table hidden.t (a int, n bigint); create trigger t before insert on "
+                "hidden.t for each row execute function hidden.fired()",
+                "insert into hidden.t (a) values (1) returning n"),
+    "long": ("create table hidden.t (a int, n bigint)", "insert into hidden.t (n) values (currval('numbered_id_seq')) "
+             + " " * 70000 + "returning n"),
+}
+
+
+@pytest.fixture(params=HIDDEN)
+def hidden(request, table, cluster):
+    makes, asks = HIDDEN[request.param]
+    drop = "drop schema if exists hidden cascade"
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute(f"{drop}; create schema hidden; {makes}")
+    cluster.caught_up()
+    yield asks
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute(drop)
+
+
+def test_asked_where_no_text_shows(router, hidden):
+    """The numbers of others are told to nobody, in a transaction or not."""
+    endpoint = few(router, size=1, route="primary")
+    with login(endpoint) as a, login(endpoint) as b:
+        for before in ([], ["begin"], ["begin; select 1"]):
+            assert not fe.errors(a.ask(fe.query("insert into numbered (who) values (1)")))
+            for sql in before:
+                b.ask(fe.query(sql))
+            b.send(fe.query(hidden))
+            got = b.until("DE")
+            assert fe.rows(got) == []
+            assert fe.errors(got)[0]["C"] in ("0A000", "55000")
+            if fe.errors(got)[0]["S"] == "FATAL":
+                return
+            b.until("Z")
+            b.ask(fe.query("rollback"))
+
+
+def test_answered_where_no_text_shows(router, hidden, cluster):
+    """Those of one's own are, as long as nobody needs the connection."""
+    endpoint = few(router, size=3, route="primary")
+    if len(hidden) > 70000:
+        teach(endpoint)  # for once the text shows it
+    with login(endpoint), login(endpoint) as conn, login(endpoint) as other:
+        for _ in range(3):
+            conn.ask(fe.query("insert into numbered (who) values (1)"))
+            mine = cluster.primary.value("select last_value from numbered_id_seq", dbname="app")
+            other.ask(fe.query("insert into numbered (who) values (2)"))
+            assert conn.value(hidden) == str(mine)
+            conn.ask(fe.query("begin; insert into numbered (who) values (1)"))
+            assert conn.value(hidden) == str(mine + 2)
+            conn.ask(fe.query("commit"))
+
+
+def test_nobody_waits_for_what_no_text_shows(router, table, cluster):
+    """That code may ask some time keeps a connection from nobody."""
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create or replace function hidden_last() returns bigint language sql as 'select lastval()'")
+    cluster.caught_up()
+    endpoint = few(router, size=1)
+    try:
+        with login(endpoint) as a, login(endpoint) as b:
+            started = time.monotonic()
+            for _ in range(50):
+                for conn in (a, b):
+                    assert not fe.errors(conn.ask(fe.query("insert into numbered (who) values (1)")))
+            assert pinned(endpoint) == 1
+            assert time.monotonic() - started < 4  # with 50 ms each they would be 5 s
+    finally:
+        with cluster.primary.connect("app", "app") as conn:
+            conn.execute("drop function hidden_last()")
 
 
 def test_lost_connection(router, table, cluster):

@@ -78,6 +78,9 @@ static void leaving(void **state) {
     catalog_add_leaving_ddl(c, CATALOG_LEAVES_STATE);
     assert_int_equal(catalog_ddl_leaves(c), CATALOG_LEAVES_STATE);
     assert_true(span_eq(catalog_parameters(c), span_of("my.tenant\0my.x", 15)));
+    assert_false(catalog_asks_sequence_state(c));
+    catalog_add_sequence_state(c);
+    assert_true(catalog_asks_sequence_state(c));
     catalog_unref(c);
 }
 

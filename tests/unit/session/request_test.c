@@ -321,6 +321,39 @@ static void a_close_of_a_portal_is_one_of_a_cursor(void **state) {
     }
 }
 
+// Of a text that is not looked into the word is enough, of another one it has to be a call.
+static void what_may_ask_for_sequences(void **state) {
+    (void)state;
+    static const struct {
+        const char *sql;
+        size_t blanks; // behind it
+        bool asks;
+    } cases[] = {{"INSERT INTO t VALUES (CurrVal('s'), 1)", 70000, true},
+                 {"INSERT INTO t SELECT lastval()", 70000, true},
+                 {"INSERT INTO t VALUES (1)", 70000, false},
+                 {"SELECT 'lastval'", 0, false},
+                 {"SELECT lastval() (", 0, true}, // maybe it is a newer PostgreSQL's
+                 {"DO 'begin perform currval(''s''); end'", 0, true},
+                 {"DO 'begin end'", 0, false}};
+    struct fixture f;
+    setup(&f);
+    for (size_t i = 0; i < countof(cases); i++) {
+        struct request r;
+        struct fault fault;
+        struct buf sql = buf_make(1 << 20);
+        f.ctx.max_held = 1 << 20;
+        buf_put_span(&sql, span_str(cases[i].sql));
+        for (size_t n = 0; n < cases[i].blanks; n++) buf_put_u8(&sql, ' ');
+        request_query(&f.in, buf_span(&sql));
+        request_reset(&r);
+        assert_int_equal(request_scan(&r, &f.ctx, buf_span(&f.in), &fault), REQUEST_READY);
+        if (((r.verdict.facts & FACT_SEQUENCE_STATE) != 0) != cases[i].asks) fail_msg("%s", cases[i].sql);
+        buf_clear(&f.in);
+        buf_release(&sql);
+    }
+    teardown(&f);
+}
+
 // What EXECUTE runs may have been prepared by message.
 static void execute_does_what_is_prepared(void **state) {
     (void)state;
@@ -558,6 +591,7 @@ int main(void) {
         cmocka_unit_test(copy_data_goes_as_it_comes),
         cmocka_unit_test(copy_data_ends_a_batch_without_sync),
         cmocka_unit_test(a_close_of_a_portal_is_one_of_a_cursor),
+        cmocka_unit_test(what_may_ask_for_sequences),
         cmocka_unit_test(execute_does_what_is_prepared),
         cmocka_unit_test(a_copy_is_one_when_it_is_run),
         cmocka_unit_test(malformed_messages_go_to_the_server),
