@@ -283,9 +283,12 @@ static void put_lists(const struct dbconn_target *t, struct buf *hosts, struct b
 // What is not given keeps libpq's default, but for what could make it read a name or block.
 static PGconn *start(const struct dbconn_target *t) {
     static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
-    // Everything the queries name is qualified; the path makes sure of the operators too.
+    // Everything the queries name is qualified; the path makes sure of the operators too. What puts a view into words
+    // locks what it names: it gives up before it could be one of a deadlock, of which somebody's DDL would be the
+    // other.
     static const char options[] = "-c search_path=pg_catalog -c default_transaction_read_only=on -c jit=off "
-                                  "-c max_parallel_workers_per_gather=0 -c statement_timeout=30000";
+                                  "-c max_parallel_workers_per_gather=0 -c statement_timeout=30000 "
+                                  "-c lock_timeout=500";
     // libpq would look into the home folder for certificates of its own accord: it may not be readable to the
     // account that pgsteer has become, and what is there was not meant for pgsteer. A file that does not exist is none.
     static const char nothing[] = "/nonexistent/pgsteer";

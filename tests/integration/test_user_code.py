@@ -374,6 +374,18 @@ def test_policy(code, router, cluster):
         cluster.primary.sql("alter role app superuser; drop table code.guarded", dbname="app")
 
 
+def test_a_lock_is_not_waited_for(few, cluster):
+    """Reading the catalog gives up soon where somebody has locked a view that is to be put into words."""
+    waiting = "select count(*) from pg_stat_activity where usename = 'monitor' and wait_event_type = 'Lock'"
+    with few.connect() as conn, cluster.primary.connect("app", "app", autocommit=False) as locker:
+        knows_code(conn)
+        locker.execute("lock table code.claim in access exclusive mode")
+        run(conn, "create table code.reread (a int); drop table code.reread")
+        wait_until(lambda: cluster.primary.value(waiting) == 1, 10, "the catalog to be read again")
+        wait_until(lambda: cluster.primary.value(waiting) == 0, 5, "it to be given up")
+        locker.rollback()
+
+
 def test_code_of_a_moment_ago(few):
     """The client that makes a function or trigger need not wait until the catalog tells of it."""
     with few.connect() as conn, few.connect() as other:
