@@ -150,33 +150,33 @@ struct session {
     bool nonstandard_strings, unsafe_encoding; // its statements cannot be understood
     bool lexing;                               // ... or maybe not: what decides it is being changed
     bool session_mode;
-    uint8_t consistency;  // enum consistency
-    uint8_t preference;   // enum preference
-    bool user_counted;    // in env->users
-    bool claimed;         // `server` was found for the unit that is ready, and has not got it yet
-    bool proving;         // ... nor before it is known what a statement of its gives (prep_prove), or before its
-                          // transaction has failed again (session_tx_fail_anew)
-    bool prelude_due;     // ... since the client's settings are being put in force on it
-    bool serializable;    // its transactions are, unless they say otherwise
-    bool dumps;           // it is pg_dump's
-    bool shows_route;     // it is told where its statements go, and why
-    bool counts;          // it has set how counters are kept or told
-    bool leaving;         // a ROLLBACK is due from the replica that its READ ONLY transaction leaves
-    bool leaving_again;   // ... and what is in the journal is run again after that
-    bool balanced;        // counted in env->balance.in_flight
-    bool ddl;             // DDL is under way, or was in the transaction under way
-    bool defaults;        // ... and among it a change of the defaults of sessions to come
-    uint8_t reruns;       // of the exchange that is due first
-    bool copy_due;        // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
-    bool copying;         // it does, and the client has not said that it is done
-    uint8_t copies_ended; // CopyDone or CopyFail sent ahead of the CopyInResponse
-    bool lost_tx;         // its transaction's server connection is gone (session_lost.c)
-    bool lost_told;       // ... and the client has had an error for it
-    bool tx_wrote;        // the transaction under way may have written
-    bool again_anywhere;  // `again`: any other server will do, not only the primary
-    bool flush_due;       // the answer to a batch whose Flush was sent as a Sync
-    bool closing;         // what is due closes a statement: if it fails, the name is taken again
-    bool input_paused;
+    uint8_t consistency; // enum consistency
+    uint8_t preference;  // enum preference
+    bool user_counted;   // in env->users
+    bool claimed;        // `server` was found for the unit that is ready, and has not got it yet
+    bool proving;        // ... nor before it is known what a statement of its gives (prep_prove), or before its
+                         // transaction has failed again (session_tx_fail_anew)
+    bool prelude_due;    // ... since the client's settings are being put in force on it
+    // What its settings say.
+    bool serializable : 1;     // its transactions are, unless they say otherwise
+    bool dumps : 1;            // it is pg_dump's
+    bool shows_route : 1;      // it is told where its statements go, and why
+    bool counts : 1;           // it has set how counters are kept or told
+    bool leaving;              // a ROLLBACK is due from the replica that its READ ONLY transaction leaves
+    bool leaving_again;        // ... and what is in the journal is run again after that
+    bool balanced;             // counted in env->balance.in_flight
+    bool ddl;                  // DDL is under way, or was in the transaction under way
+    bool defaults;             // ... and among it a change of the defaults of sessions to come
+    uint8_t reruns;            // of the exchange that is due first
+    bool copy_due;             // a COPY FROM STDIN has been sent; whether the server takes data is not known yet
+    bool copying;              // it does, and the client has not said that it is done
+    uint8_t copies_ended;      // CopyDone or CopyFail sent ahead of the CopyInResponse
+    bool lost_tx;              // its transaction's server connection is gone (session_lost.c)
+    bool lost_told;            // ... and the client has had an error for it
+    bool tx_wrote;             // the transaction under way may have written
+    bool again_anywhere;       // `again`: any other server will do, not only the primary
+    bool flush_due;            // the answer to a batch whose Flush was sent as a Sync
+    bool closing;              // what is due closes a statement: if it fails, the name is taken again
     uint64_t last_write_us;    // when its last write was acknowledged
     uint64_t ddl_us;           // when its last DDL was; 0 = never
     struct session_code *code; // functions and triggers it has just made (session_code.c); NULL = none
