@@ -4,6 +4,7 @@
     cluster       a primary and two replicas, shared by the whole run; faults are healed after each test
     new_cluster   makes a cluster for one test, for faults that cannot be healed
     router        makes a router in front of `cluster` with a config of the test's own; see harness.router
+    names         host names that lead where the test says
     table         a new table of the test's own on the primary, already on the replicas
 
 Options: --direct runs the tests that can straight against PostgreSQL; --full takes the long form of the load tests;
@@ -23,6 +24,7 @@ sys.dont_write_bytecode = True
 import pytest  # noqa: E402
 
 import pgcluster  # noqa: E402
+from harness.names import Names  # noqa: E402
 from harness.router import Direct, Router, binary  # noqa: E402
 
 _routers = pytest.StashKey()
@@ -130,6 +132,12 @@ def new_cluster(workspace):
 
 
 _numbers = iter(range(1, 1000000))
+
+
+@pytest.fixture
+def names(workspace):
+    """Host names of the test's own: see harness.names."""
+    return Names(workspace, f"names{next(_numbers)}")
 
 
 def routers(request, workspace, logs, default_cluster):
