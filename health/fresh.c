@@ -69,6 +69,11 @@ void fresh_add(struct fresh *f, int64_t moment_us, uint32_t timeline, uint64_t l
     f->newest_us = moment_us;
 }
 
+void fresh_unseen(struct fresh *f, int64_t moment_us, int64_t patience_us) {
+    if (f->n == 0 || moment_us - f->samples[f->n - 1].moment_us <= patience_us) return;
+    f->newest_us = MAX_OF(f->newest_us, moment_us);
+}
+
 // Whether all samples up to the position are of the history it belongs to.
 static bool same_history(const struct fresh *f, struct fresh_position p) {
     if (p.timeline == f->timeline) return true;

@@ -9,7 +9,8 @@
 //     fresh_until = the latest moment among the samples whose position <= P
 //
 // and its lag is the moment of the newest sample minus that. No clock of a server takes part, an idle primary never
-// looks ahead of its replicas, and a primary that is down adds no samples, so nobody falls behind it.
+// looks ahead of its replicas, and a primary that is down adds no samples, so nobody falls behind it. One that is there
+// but cannot be asked (fresh_unseen) goes on writing: the lag counts up to then, although there is no sample.
 //
 // The samples are kept in order, both moments and positions rising: an older sample at the same or a higher position
 // than a newer one can never be the answer and is dropped, so an idle primary takes one entry. When the array is full,
@@ -33,7 +34,7 @@ struct fresh_sample {
 struct fresh {
     // read-only for others
     uint32_t timeline; // of the newest samples; 0 = no sample yet
-    int64_t newest_us; // moment of the newest sample
+    int64_t newest_us; // moment of the newest sample, or of fresh_unseen
     // private
     uint32_t parent;      // the timeline before this one; 0 = it has not changed since the first sample
     uint64_t fork;        // up to here `timeline` and `parent` are one history; 0 = not known
@@ -65,6 +66,10 @@ void fresh_reset(struct fresh *f);
 // A sample of the primary. Moments must not fall; one that does is ignored. A higher timeline than before is taken for
 // a promotion of which the fork is not known (fresh_promoted says otherwise first); a lower one is ignored.
 void fresh_add(struct fresh *f, int64_t moment_us, uint32_t timeline, uint64_t lsn);
+
+// At that moment the primary was there and did not say how far it was. After more than `patience_us` without a sample
+// it counts as having written ever since, which nobody is known to have replayed.
+void fresh_unseen(struct fresh *f, int64_t moment_us, int64_t patience_us);
 
 // The primary is on `timeline` from now on, and `fork` (0 = unknown) lies on both it and the timeline before: the last
 // position the new primary replayed before its promotion.

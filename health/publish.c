@@ -23,6 +23,12 @@ static void fill_nodes(const struct health *h, struct choose_node *nodes) {
     }
 }
 
+// A primary without a connection for the monitor goes on writing. (One that is silent may not, and will be down soon.)
+static void take_unseen(struct health *h, const struct server *primary) {
+    int64_t patience_us = (h->config->health_interval + h->config->health_timeout) * 1000;
+    fresh_unseen(h->fresh, primary->started_us, patience_us);
+}
+
 // Samples come from one server on one timeline after another; what cannot be compared with them starts anew.
 static void take_sample(struct health *h, const struct choice *choice, struct server *s,
                         const struct sighting *sighting) {
@@ -42,6 +48,8 @@ static void take_sample(struct health *h, const struct choice *choice, struct se
         fresh_promoted(h->fresh, f->timeline, f->parent == h->fresh->timeline ? f->fork : 0);
     if (s == primary && sighting->failure == NODE_REASON_OK)
         fresh_add(h->fresh, sighting->sent_us, f->timeline, f->lsn);
+    else if (s == primary && sighting->full)
+        take_unseen(h, primary);
 }
 
 static void measure(struct health *h, struct server *s) {
@@ -108,8 +116,9 @@ static void fill_node(const struct health *h, struct topology *t, size_t i, cons
 
 // What passes by itself within moments, or has just begun.
 static bool is_passing(const struct server *s, enum node_reason reason) {
-    return s->facts.state == NODE_STATE_UNKNOWN || s->facts.state == NODE_STATE_SUSPECT ||
-           reason == NODE_REASON_LAG_UNKNOWN || reason == NODE_REASON_NOT_PROBED;
+    bool suspect = s->facts.state == NODE_STATE_SUSPECT && !s->facts.full; // full it may be for hours
+    return s->facts.state == NODE_STATE_UNKNOWN || suspect || reason == NODE_REASON_LAG_UNKNOWN ||
+           reason == NODE_REASON_NOT_PROBED;
 }
 
 static void log_server(struct server *s, const struct node *n) {

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: ISC
-"""Servers without a free connection slot: they are alive."""
+"""Servers without a free connection slot: they are alive, and what is not known of them is not taken for good."""
 import contextlib
+import time
 
 import psycopg
 import pytest
 
+from harness.load import Background
 from harness.watch import Watch
+from pgcluster import wait_until
 
 MONITORS = "select pid from pg_stat_activity where application_name = 'pgsteer'"
 PATIENT = {"health_interval": "200ms", "health_timeout": "2s"}  # a busy machine is not taken for a server that hangs
@@ -53,6 +56,18 @@ class Crowd:
         self.admin.close()
 
 
+@contextlib.contextmanager
+def writes(cluster):
+    with cluster.primary.connect("app", "app") as conn:
+        conn.execute("create table if not exists written (v int)")
+
+        def write():
+            conn.execute("insert into written values (1)")
+            time.sleep(0.01)
+
+        yield lambda: Background(write)
+
+
 def test_full_server_is_not_down(small):
     replica = small.replicas[0]
     with Watch(small.nodes, **PATIENT) as watch:
@@ -61,3 +76,41 @@ def test_full_server_is_not_down(small):
             crowd.push_out(watch)
             watch.steady(1.5, lambda t: t["nodes"][replica.name]["state"] == "suspect")
             watch.until_logged("no connection is left for the monitor")
+
+
+def test_full_replica_is_not_read_from_for_ever(small):
+    """Nobody can ask how far it is: it counts as standing still, and leaves when that is max_lag ago."""
+    replica = small.replicas[0]
+    with Watch(small.nodes, **PATIENT) as watch, writes(small) as writing, writing():
+        watch.ready()
+        with Crowd(replica) as crowd:
+            crowd.push_out(watch)
+            watch.node(replica.name, 10, reads=False, reason="lag", state="suspect")
+            watch.until_logged("server is not used reason=lag")
+            crowd.go()
+            watch.node(replica.name, 10, reads=True, state="up")
+
+
+def test_full_primary_lets_nobody_lag_unseen(small):
+    """It goes on writing, and nobody can ask how far it is: its replicas' lag counts all the same."""
+    primary, replica = small.nodes
+    with Watch(small.nodes, **PATIENT) as watch, writes(small) as writing:
+        watch.ready()
+        with Crowd(primary) as crowd:
+            crowd.push_out(watch)
+            replica.pause_replay()
+            with writing():
+                watch.node(replica.name, 10, reads=False, reason="lag", state="up")
+            lag_us = watch.live(replica.name)["lag_us"]
+            wait_until(lambda: watch.live(replica.name)["lag_us"] > lag_us + 500000, 5, "the lag to grow")
+            assert watch.topologies[-1]["primary"] == "pg1" and watch.topologies[-1]["nodes"]["pg1"]["writes"]
+            # When it is gone nobody falls further behind.
+            primary.freeze()
+            watch.until(lambda t: t["no_primary"], 10)
+            lag_us = watch.live(replica.name)["lag_us"]
+            time.sleep(1)
+            assert watch.live(replica.name)["lag_us"] == lag_us
+            primary.thaw()
+        replica.resume_replay()
+        watch.ready()
+        wait_until(lambda: watch.live(replica.name)["lag_us"] < 1500000, 10, "a small lag")

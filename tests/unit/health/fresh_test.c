@@ -70,6 +70,25 @@ static void a_replica_that_stands_still_lags(void **state) {
     mem_free(f);
 }
 
+// The primary is full for an hour: nobody can ask it how far it is, and it writes all the same.
+static void a_primary_that_cannot_be_asked_makes_its_replicas_lag(void **state) {
+    (void)state;
+    struct fresh *f = make();
+    fresh_unseen(f, 5 * SECOND, SECOND);
+    expect(f, 1, 500, FRESH_UNKNOWN, 0, -1);
+    fresh_add(f, 10 * SECOND, 1, 500);
+    fresh_unseen(f, 11 * SECOND, SECOND); // it has not lasted long
+    expect(f, 1, 500, FRESH_KNOWN, 10 * SECOND, 0);
+    fresh_unseen(f, 12 * SECOND, SECOND);
+    expect(f, 1, 500, FRESH_KNOWN, 10 * SECOND, 2 * SECOND);
+    fresh_unseen(f, 13 * SECOND, SECOND); // counted from the sample, and not from when it was last unseen
+    expect(f, 1, 500, FRESH_KNOWN, 10 * SECOND, 3 * SECOND);
+    fresh_add(f, 14 * SECOND, 1, 600);
+    expect(f, 1, 500, FRESH_KNOWN, 10 * SECOND, 4 * SECOND);
+    expect(f, 1, 600, FRESH_KNOWN, 14 * SECOND, 0);
+    mem_free(f);
+}
+
 // The first record after a long rest makes a replica that has it not one interval late, not an hour.
 static void the_rest_before_a_write_does_not_count(void **state) {
     (void)state;
@@ -359,6 +378,7 @@ int main(void) {
         cmocka_unit_test(a_replica_is_as_fresh_as_the_newest_sample_it_has_reached),
         cmocka_unit_test(an_idle_primary_makes_nobody_lag),
         cmocka_unit_test(a_replica_that_stands_still_lags),
+        cmocka_unit_test(a_primary_that_cannot_be_asked_makes_its_replicas_lag),
         cmocka_unit_test(the_rest_before_a_write_does_not_count),
         cmocka_unit_test(a_primary_that_is_down_makes_nobody_lag),
         cmocka_unit_test(a_position_that_falls_drops_what_was_above),
