@@ -38,20 +38,28 @@ static const int64_t CONTROL_EVERY_US = 900000;
 
 enum probe_phase { PROBE_PHASE_NONE, PROBE_PHASE_CONNECT, PROBE_PHASE_IDENTIFY, PROBE_PHASE_ASK };
 
-struct probe {
-    const struct probe_ops *ops;
-    void *owner;
+struct link {
+    struct probe *probe;
     struct dbconn *conn;
-    enum probe_phase phase;
-    int64_t deadline_us;
-    bool kept;       // this probe began on a connection of an earlier one
-    bool restricted; // pg_control_*() may not be called by the monitor
-    struct sighting s;
-    // of the connection
     bool answered;
+    bool restricted;    // pg_control_*() may not be called by the monitor
     int64_t control_us; // when the control file was last asked for
     uint64_t system_identifier, page_size, segment_size;
 };
+
+struct probe {
+    const struct probe_ops *ops;
+    void *owner;
+    struct link links[2];
+    struct link *link; // the one that is asked; the other is open only while this one is to replace it
+    size_t n_freed;
+    enum probe_phase phase;
+    int64_t deadline_us;
+    bool kept; // this probe began on a connection of an earlier one
+    struct sighting s;
+};
+
+static struct link *other_link(struct probe *p) { return p->link == &p->links[0] ? &p->links[1] : &p->links[0]; }
 
 static int64_t now_us(void) { return (int64_t)(uv_hrtime() / 1000); }
 
@@ -63,6 +71,7 @@ static int64_t left_ms(const struct probe *p) {
 static void probe_end(struct probe *p) {
     struct sighting s = p->s;
     p->phase = PROBE_PHASE_NONE;
+    dbconn_close(other_link(p)->conn);
     p->ops->seen(p->owner, &s);
 }
 
@@ -71,7 +80,7 @@ static void probe_fail(struct probe *p, enum node_reason reason, const char *sql
     p->s.full = strcmp(sqlstate, "53300") == 0;
     snprintf(p->s.sqlstate, sizeof p->s.sqlstate, "%s", sqlstate);
     snprintf(p->s.text, sizeof p->s.text, "%s", text);
-    dbconn_close(p->conn);
+    dbconn_close(p->link->conn);
     probe_end(p);
 }
 
@@ -79,27 +88,31 @@ static void probe_connect(struct probe *p) {
     struct dbconn_target target = {.host = ""};
     p->ops->target(p->owner, &target);
     p->phase = PROBE_PHASE_CONNECT;
-    p->answered = false;
-    p->control_us = 0;
-    dbconn_connect(p->conn, &target, left_ms(p));
+    p->link->answered = false;
+    p->link->control_us = 0;
+    dbconn_connect(p->link->conn, &target, left_ms(p));
 }
 
 static void probe_ask(struct probe *p) {
     p->phase = PROBE_PHASE_ASK;
     p->s.sent_us = now_us();
     const char *sql = SQL_ASK;
-    if (!p->restricted && p->s.sent_us - p->control_us >= CONTROL_EVERY_US) {
+    if (!p->link->restricted && p->s.sent_us - p->link->control_us >= CONTROL_EVERY_US) {
         sql = SQL_ASK_CONTROL;
-        p->control_us = p->s.sent_us;
+        p->link->control_us = p->s.sent_us;
     }
-    dbconn_query(p->conn, sql, left_ms(p));
+    dbconn_query(p->link->conn, sql, left_ms(p));
 }
 
-void probe_start(struct probe *p, int64_t timeout_ms) {
+void probe_start(struct probe *p, int64_t timeout_ms, bool renew) {
     bug_unless(p->phase == PROBE_PHASE_NONE);
     p->s = (struct sighting){.failure = NODE_REASON_OK};
     p->deadline_us = now_us() + timeout_ms * 1000;
-    p->kept = dbconn_is_open(p->conn);
+    if (renew) {
+        p->link = other_link(p);
+        p->link->restricted = false;
+    }
+    p->kept = dbconn_is_open(p->link->conn);
     if (p->kept)
         probe_ask(p);
     else
@@ -107,9 +120,9 @@ void probe_start(struct probe *p, int64_t timeout_ms) {
 }
 
 static void on_connected(void *owner) {
-    struct probe *p = owner;
+    struct probe *p = ((struct link *)owner)->probe;
     p->phase = PROBE_PHASE_IDENTIFY;
-    dbconn_query(p->conn, p->restricted ? SQL_IDENTIFY_RESTRICTED : SQL_IDENTIFY, left_ms(p));
+    dbconn_query(p->link->conn, p->link->restricted ? SQL_IDENTIFY_RESTRICTED : SQL_IDENTIFY, left_ms(p));
 }
 
 // A number without anything after it; false for NULL too. A negative one, as int8 shows a large system identifier, is
@@ -128,9 +141,9 @@ static uint32_t parse_timeline(const char *text) {
 }
 
 static void take_identity(struct probe *p) {
-    if (!parse_number(dbconn_value(p->conn, 0, 0), &p->segment_size)) p->segment_size = 0;
-    if (!parse_number(dbconn_value(p->conn, 0, 1), &p->page_size)) p->page_size = 0;
-    if (!parse_number(dbconn_value(p->conn, 0, 2), &p->system_identifier)) p->system_identifier = 0;
+    if (!parse_number(dbconn_value(p->link->conn, 0, 0), &p->link->segment_size)) p->link->segment_size = 0;
+    if (!parse_number(dbconn_value(p->link->conn, 0, 1), &p->link->page_size)) p->link->page_size = 0;
+    if (!parse_number(dbconn_value(p->link->conn, 0, 2), &p->link->system_identifier)) p->link->system_identifier = 0;
     probe_ask(p);
 }
 
@@ -143,15 +156,15 @@ static uint32_t parse_wal_file(const char *name) {
 // False when the answer is not one.
 static bool parse_answer(struct probe *p) {
     const char *value[COLUMNS];
-    for (size_t i = 0; i < COLUMNS; i++) value[i] = dbconn_value(p->conn, 0, i);
+    for (size_t i = 0; i < COLUMNS; i++) value[i] = dbconn_value(p->link->conn, 0, i);
     struct sighting *s = &p->s;
     if (!value[COLUMN_IN_RECOVERY] || !value[COLUMN_LSN] || !lsn_parse(value[COLUMN_LSN], &s->lsn)) return false;
     s->in_recovery = value[COLUMN_IN_RECOVERY][0] == 't';
-    s->lsn = lsn_normalise(s->lsn, p->page_size, p->segment_size);
+    s->lsn = lsn_normalise(s->lsn, p->link->page_size, p->link->segment_size);
     if (value[COLUMN_REPLAYED] && !lsn_parse(value[COLUMN_REPLAYED], &s->replayed)) return false;
-    s->replayed = lsn_normalise(s->replayed, p->page_size, p->segment_size);
-    s->system_identifier = p->system_identifier;
-    s->new_connection = !p->answered;
+    s->replayed = lsn_normalise(s->replayed, p->link->page_size, p->link->segment_size);
+    s->system_identifier = p->link->system_identifier;
+    s->new_connection = !p->link->answered;
     if (s->in_recovery) {
         uint32_t received = parse_timeline(value[COLUMN_RECEIVED]), control = parse_timeline(value[COLUMN_CONTROL]);
         s->timeline = MAX_OF(received, control);
@@ -162,15 +175,15 @@ static bool parse_answer(struct probe *p) {
 }
 
 static void on_result(void *owner) {
-    struct probe *p = owner;
-    if (dbconn_rows(p->conn) != 1) {
+    struct probe *p = ((struct link *)owner)->probe;
+    if (dbconn_rows(p->link->conn) != 1) {
         probe_fail(p, NODE_REASON_PROBE_ERROR, "", "the answer does not have one row");
     } else if (p->phase == PROBE_PHASE_IDENTIFY) {
         take_identity(p);
     } else if (!parse_answer(p)) {
         probe_fail(p, NODE_REASON_PROBE_ERROR, "", "the answer cannot be understood");
     } else {
-        p->answered = true;
+        p->link->answered = true;
         probe_end(p);
     }
 }
@@ -193,20 +206,31 @@ enum node_reason probe_reason(const struct dbconn_failure *f) {
     return NODE_REASON_PROBE_ERROR;
 }
 
+// Only the new connection was refused, for want of room: the old one still tells how the server is.
+static bool fall_back(struct probe *p, const struct dbconn_failure *f) {
+    if (strcmp(f->sqlstate, "53300") != 0 || !dbconn_is_open(other_link(p)->conn)) return false;
+    p->link = other_link(p);
+    p->kept = true;
+    probe_ask(p);
+    return true;
+}
+
 static void on_failed(void *owner, const struct dbconn_failure *f) {
-    struct probe *p = owner;
+    struct probe *p = ((struct link *)owner)->probe;
+    if (owner != p->link) return; // the old one, which has ended while the new one was tried
     if (p->phase == PROBE_PHASE_NONE) {
         p->ops->lost(p->owner);
         return;
     }
+    if (fall_back(p, f)) return;
     // A kept connection may have been closed for a reason of its own: only a new one tells how the server is.
     if (p->kept && f->error != DBCONN_TIMEOUT) {
         p->kept = false;
         probe_connect(p);
         return;
     }
-    if (!p->restricted && f->error == DBCONN_QUERY && strcmp(f->sqlstate, "42501") == 0) {
-        p->restricted = true;
+    if (!p->link->restricted && f->error == DBCONN_QUERY && strcmp(f->sqlstate, "42501") == 0) {
+        p->link->restricted = true;
         probe_connect(p);
         return;
     }
@@ -214,7 +238,8 @@ static void on_failed(void *owner, const struct dbconn_failure *f) {
 }
 
 static void on_freed(void *owner) {
-    struct probe *p = owner;
+    struct probe *p = ((struct link *)owner)->probe;
+    if (++p->n_freed < countof(p->links)) return;
     p->ops->freed(p->owner);
     mem_free(p);
 }
@@ -224,18 +249,26 @@ struct probe *probe_new(uv_loop_t *loop, const struct probe_ops *ops, void *owne
     struct probe *p = mem_new(struct probe);
     p->ops = ops;
     p->owner = owner;
-    p->conn = dbconn_new(loop, &conn_ops, p);
+    for (size_t i = 0; i < countof(p->links); i++) {
+        p->links[i].probe = p;
+        p->links[i].conn = dbconn_new(loop, &conn_ops, &p->links[i]);
+    }
+    p->link = &p->links[0];
     return p;
 }
 
-void probe_free(struct probe *p) { dbconn_free(p->conn); }
+void probe_free(struct probe *p) {
+    for (size_t i = 0; i < countof(p->links); i++) dbconn_free(p->links[i].conn);
+}
 
 bool probe_is_busy(const struct probe *p) { return p->phase != PROBE_PHASE_NONE; }
 
 void probe_reset(struct probe *p) {
-    dbconn_close(p->conn);
+    for (size_t i = 0; i < countof(p->links); i++) {
+        dbconn_close(p->links[i].conn);
+        p->links[i].restricted = false;
+    }
     p->phase = PROBE_PHASE_NONE;
-    p->restricted = false;
 }
 
-bool probe_peer(const struct probe *p, struct sockaddr_storage *out) { return dbconn_peer(p->conn, out); }
+bool probe_peer(const struct probe *p, struct sockaddr_storage *out) { return dbconn_peer(p->link->conn, out); }

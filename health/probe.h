@@ -4,6 +4,8 @@
 //
 // A probe is one query that answers everything, on a connection that is kept from one probe to the next. What was seen
 // comes back as a struct sighting; nothing is judged here. The whole of a probe, connecting included, has one deadline.
+// Where a new connection is to be tried, the kept one stays until that has answered: a server that is full would not
+// give it back.
 //
 // What is asked, and what a monitor needs for it (PostgreSQL 11 and later):
 // - role, and WAL position: pg_current_wal_insert_lsn() of a primary, pg_last_wal_replay_lsn() of a replica: any role.
@@ -39,10 +41,11 @@ NODISCARD struct probe *probe_new(uv_loop_t *loop, const struct probe_ops *ops, 
 // Only `freed` is called any more.
 void probe_free(struct probe *p);
 
-// Begins a probe; none may be under way, and there must be an address to connect to. Answers with `seen`.
-void probe_start(struct probe *p, int64_t timeout_ms);
+// Begins a probe; none may be under way, and there must be an address to connect to. With `renew` on a new connection;
+// if there is none to be had but for the kept one (53300), on that. Answers with `seen`.
+void probe_start(struct probe *p, int64_t timeout_ms, bool renew);
 bool probe_is_busy(const struct probe *p);
-// Gives the kept connection up; a probe under way ends without a word.
+// Gives the connections up; a probe under way ends without a word.
 void probe_reset(struct probe *p);
 bool probe_peer(const struct probe *p, struct sockaddr_storage *out); // as dbconn_peer
 

@@ -236,10 +236,10 @@ void server_hurry(struct server *s, unsigned doubts) {
 
 static void server_probe(struct server *s, int64_t now) {
     s->started_us = now;
-    if (s->renew) probe_reset(s->probe);
+    bool renew = s->renew;
     s->renew = false;
     if (s->resolve.n_addresses > 0) {
-        probe_start(s->probe, s->health->config->health_timeout);
+        probe_start(s->probe, s->health->config->health_timeout, renew);
         return;
     }
     struct sighting unresolved = {.failure = NODE_REASON_UNREACHABLE};

@@ -114,3 +114,25 @@ def test_full_primary_lets_nobody_lag_unseen(small):
         replica.resume_replay()
         watch.ready()
         wait_until(lambda: watch.live(replica.name)["lag_us"] < 1500000, 10, "a small lag")
+
+
+def test_monitor_keeps_the_slot_it_has(small):
+    """Whether a connection can be had is tried with a second one: the first would not be given back."""
+    primary = small.primary
+    with Watch(small.nodes, **PATIENT) as watch:
+        watch.ready()
+        with Crowd(primary) as crowd:
+            monitors = crowd.admin.execute(MONITORS).fetchall()
+            assert len(monitors) == 1
+            mark = primary.log_size()
+            watch.say("report", primary.name, "timeout")
+            wait_until(lambda: " FATAL: " in primary.log_text(mark), 5, "the second one to be refused")
+            watch.steady(1.5, lambda t: t["nodes"][primary.name]["state"] == "up")
+            assert crowd.admin.execute(MONITORS).fetchall() == monitors
+            assert watch.logged("no connection is left") == 0
+            # With room again it is the new one that is kept.
+            crowd.go()
+            watch.say("report", primary.name, "timeout")
+            wait_until(lambda: len(now := crowd.admin.execute(MONITORS).fetchall()) == 1 and now != monitors, 5,
+                       "the new connection alone")
+            watch.steady(0.5, lambda t: t["nodes"][primary.name]["state"] == "up")
