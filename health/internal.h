@@ -30,7 +30,9 @@ struct server {
 
     struct probe *probe;
     struct resolve resolve;
-    int64_t resolve_us; // when the name was last looked up
+    int64_t resolve_us;           // when the name was last looked up
+    bool has_peer;                // it has answered, and not on a Unix socket
+    struct sockaddr_storage peer; // the address that last answered
 
     // scheduling
     int64_t due_us;     // when the next probe begins, unless one is under way

@@ -64,24 +64,36 @@ static bool holds(const struct sockaddr_storage *list, size_t n, const struct so
     return false;
 }
 
+struct found {
+    size_t n;
+    struct sockaddr_storage addresses[NODE_ADDRESSES_MAX];
+    socklen_t lens[NODE_ADDRESSES_MAX];
+};
+
+// Adds what there is room for and is not there yet; only the host `wanted`, unless it is NULL.
+static void collect(struct found *f, const struct addrinfo *res, const struct sockaddr_storage *wanted) {
+    for (const struct addrinfo *a = res; a && f->n < NODE_ADDRESSES_MAX; a = a->ai_next) {
+        if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
+        const struct sockaddr_storage *address = (const void *)a->ai_addr; // as long as its family is: ai_addrlen
+        if ((wanted && !same_host(address, wanted)) || holds(f->addresses, f->n, address)) continue;
+        memcpy(&f->addresses[f->n], address, a->ai_addrlen);
+        f->lens[f->n++] = a->ai_addrlen;
+    }
+}
+
 // True when the addresses are others now.
 static bool take(struct resolve *r, const struct addrinfo *res) {
-    struct sockaddr_storage found[NODE_ADDRESSES_MAX];
-    socklen_t lens[NODE_ADDRESSES_MAX];
-    size_t n = 0;
-    memset(found, 0, sizeof found);
-    for (const struct addrinfo *a = res; a && n < NODE_ADDRESSES_MAX; a = a->ai_next) {
-        if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
-        memcpy(&found[n], a->ai_addr, a->ai_addrlen);
-        lens[n] = a->ai_addrlen;
-        if (!holds(found, n, &found[n])) n++;
-    }
-    bool same = n == r->n_addresses;
-    for (size_t i = 0; i < n && same; i++) same = holds(r->addresses, r->n_addresses, &found[i]);
-    if (n == 0 || same) return false;
-    memcpy(r->addresses, found, sizeof found);
-    memcpy(r->address_lens, lens, n * sizeof lens[0]);
-    r->n_addresses = n;
+    struct found f;
+    memset(&f, 0, sizeof f);
+    // The one in front is in use: it must not get lost among more than there is room for, in an order that rotates.
+    if (r->n_addresses > 0) collect(&f, res, &r->addresses[0]);
+    collect(&f, res, NULL);
+    bool same = f.n == r->n_addresses;
+    for (size_t i = 0; i < f.n && same; i++) same = holds(r->addresses, r->n_addresses, &f.addresses[i]);
+    if (f.n == 0 || same) return false;
+    memcpy(r->addresses, f.addresses, sizeof f.addresses);
+    memcpy(r->address_lens, f.lens, sizeof f.lens);
+    r->n_addresses = f.n;
     return true;
 }
 

@@ -4,7 +4,8 @@
 //
 // Resolves on libuv's thread pool, so the loop never waits for a name server. Keeps the last good addresses: a name
 // that stops resolving, or a resolver that hangs, changes nothing. Numeric addresses and Unix sockets need no look-up.
-// The same set of addresses in another order counts as no change.
+// The same set of addresses in another order counts as no change; in others, the one that answered last stays in front
+// if it is among them.
 #ifndef PGSTEER_HEALTH_RESOLVE_H
 #define PGSTEER_HEALTH_RESOLVE_H
 

@@ -97,10 +97,10 @@ static void server_see(struct server *s, const struct sighting *sighting) {
     if (sighting->full && !s->facts.full) log_warning(&s->prefix, "no connection is left for the monitor");
     s->facts = judge_sighting(&s->facts, sighting, &h->limits, now);
     note_failing(s, sighting->failure == NODE_REASON_OK || sighting->full, now);
-    struct sockaddr_storage peer;
     if (sighting->failure == NODE_REASON_OK) {
         s->distrusted = false;
-        if (probe_peer(s->probe, &peer)) resolve_prefer(&s->resolve, &peer);
+        s->has_peer = probe_peer(s->probe, &s->peer);
+        if (s->has_peer) resolve_prefer(&s->resolve, &s->peer);
     } else {
         snprintf(s->detail, sizeof s->detail, "%s", sighting->text);
         log_debug(&s->prefix, "a probe failed: %s: %s", node_reason_str(sighting->failure), s->detail);
@@ -156,14 +156,26 @@ bool watch_target_primary(void *health, struct dbconn_target *target) {
     return target->n_addresses > 0;
 }
 
+// Another server may be behind the name now: what is known is of the one that was, and so are the samples.
+static void server_forget(struct server *s) {
+    struct health *h = s->health;
+    s->facts = judge_new();
+    s->has_peer = false;
+    if (h->sampled == s) h->sampled = NULL;
+}
+
 static void on_resolved(void *owner, bool changed) {
     struct server *s = owner;
     struct sockaddr_storage peer;
     if (s->resolve.error[0]) log_debug(&s->prefix, "%s", s->resolve.error);
     if (!changed) return;
-    bool moved = probe_peer(s->probe, &peer) && !resolve_holds(&s->resolve, &peer);
+    // Whoever answered last may have lost its connection since: it is its address that counts.
+    bool moved = s->has_peer && !resolve_holds(&s->resolve, &s->peer);
     if (moved) {
         log_info(&s->prefix, "the host name leads to other addresses now");
+        server_forget(s);
+    }
+    if (moved || (probe_peer(s->probe, &peer) && !resolve_holds(&s->resolve, &peer))) {
         server_reconnect(s);
     } else if (s->facts.state != NODE_STATE_UP) {
         server_due(s, health_now());

@@ -14,6 +14,7 @@
 //   schema) reload                          reads the same configuration again quit
 // Moments are those of CLOCK_MONOTONIC, so that a test can compare them with its own.
 #include <jansson.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,11 +48,13 @@ static void print(json_t *j) {
 }
 
 static json_t *node_json(const struct node *n) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:i, s:I, s:I, s:i}", "name", n->name, "role",
+    char address[INET6_ADDRSTRLEN] = "";
+    if (n->n_addresses > 0) uv_ip_name((const struct sockaddr *)&n->addresses[0], address, sizeof address);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:i, s:I, s:I, s:i, s:s}", "name", n->name, "role",
                      node_role_str(n->role), "state", node_state_str(n->state), "reason", node_reason_str(n->reason),
                      "alert", alert_str(n->alert), "reads", n->reads, "writes", n->writes, "weight", n->weight,
                      "timeline", (int)n->timeline, "system_identifier", (json_int_t)n->system_identifier, "up_since_us",
-                     (json_int_t)n->up_since_us, "addresses", (int)n->n_addresses);
+                     (json_int_t)n->up_since_us, "addresses", (int)n->n_addresses, "address", address);
 }
 
 static void on_publish(void *arg, struct topology *t) {
