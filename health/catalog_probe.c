@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "health/catalog_sql.h"
 
+static const int64_t CONNECT_TIMEOUT_MS = 5000; // the other databases wait for as long
 static const int64_t READ_TIMEOUT_MS = 30000;
 static const int64_t RETRY_US = 5000000;
 // When a catalog is read again after DDL has passed by: who saw it pass does not know when, or if, it is committed.
@@ -199,6 +200,13 @@ void catalog_probe_refresh(struct catalog_probe *p, const char *database) {
     plan_refresh(w, w->refresh_us);
 }
 
+void catalog_probe_leave(struct catalog_probe *p) {
+    if (!p->current) return;
+    p->current->due_us = now_us();
+    p->current = NULL;
+    dbconn_close(p->conn);
+}
+
 void catalog_probe_tick(struct catalog_probe *p, int64_t now, int64_t interval_us) {
     if (p->current) return;
     struct watched *w, *next, *first = NULL;
@@ -212,5 +220,5 @@ void catalog_probe_tick(struct catalog_probe *p, int64_t now, int64_t interval_u
     first->started_us = now;
     plan_refresh(first, now);
     p->current = first;
-    dbconn_connect(p->conn, &target, READ_TIMEOUT_MS);
+    dbconn_connect(p->conn, &target, CONNECT_TIMEOUT_MS);
 }

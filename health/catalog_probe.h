@@ -50,6 +50,9 @@ void catalog_probe_watch(struct catalog_probe *p, const char *database);
 // DDL has passed by: it is read again soon, and then twice more within seconds, since who says so may not know when the
 // DDL is committed. For a database that is not watched nothing happens.
 void catalog_probe_refresh(struct catalog_probe *p, const char *database);
+// The primary is another one, or there is none: what is being read from the old one is given up, and read from the
+// next.
+void catalog_probe_leave(struct catalog_probe *p);
 // Begins what is due. To be called often.
 void catalog_probe_tick(struct catalog_probe *p, int64_t now_us, int64_t interval_us);
 

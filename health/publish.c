@@ -172,7 +172,13 @@ static void log_topology(struct health *h, const struct topology *t) {
         log_info(NULL, "replicas take reads again");
 }
 
+static bool same_primary(const struct topology *a, const struct topology *b) {
+    if (a->primary < 0 || b->primary < 0) return a->primary == b->primary;
+    return strcmp(a->nodes[a->primary].name, b->nodes[b->primary].name) == 0;
+}
+
 static void publish(struct health *h, struct topology *t) {
+    if (h->topology && !same_primary(h->topology, t)) catalog_probe_leave(h->catalogs);
     t->generation = h->topology ? h->topology->generation + 1 : 1;
     if (h->topology) topology_unref(h->topology);
     h->topology = t;

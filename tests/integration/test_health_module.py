@@ -699,6 +699,42 @@ def test_catalog_after_ddl(cluster, catalog_database):
         wait_until(lambda: watch.logged('the catalog of database \\"not_there\\" cannot be read') == 1, 5, "the warning")
 
 
+def test_catalog_does_not_wait_for_a_primary_of_the_past(new_cluster):
+    """What is read from a primary that falls silent meanwhile is read from the next one, and not half a minute later."""
+    cluster = new_cluster()
+    old, new, _ = cluster.nodes
+    with Watch(cluster.nodes, user="app", monitor_database="app") as watch:
+        watch.ready()
+        lock = old.connect("app", autocommit=False)
+        lock.execute("lock table pg_catalog.pg_policy")
+        watch.say("watch", "app")
+        waiting = "select 1 from pg_locks where not granted and relation = 'pg_catalog.pg_policy'::regclass"
+        wait_until(lambda: old.sql(waiting, dbname="app"), 5, "the read to be under way")
+        old.freeze()
+        watch.until(lambda t: t["no_primary"], 10)
+        new.promote()
+        watch.until(lambda t: t["primary"] == "pg2", 10)
+        wait_until(lambda: watch.catalogs == 1, 10, "the catalog")
+        assert watch.logged("cannot be read") == 0
+        lock.close()
+
+
+def test_catalog_of_a_primary_that_lets_nobody_in(cluster):
+    """Whoever cannot get in for a few seconds leaves the turn to the next database."""
+    postmaster = cluster.primary.pid
+    with Watch(cluster.nodes) as watch:
+        watch.ready()
+        cluster.dirty = True
+        send(postmaster, signal.SIGSTOP)  # what it has let in goes on
+        watch.say("watch", "app")
+        try:
+            wait_until(lambda: watch.logged('the catalog of database \\"app\\" cannot be read'), 15, "the warning")
+            assert watch.topologies[-1]["primary"] == "pg1"
+        finally:
+            send(postmaster, signal.SIGCONT)
+        wait_until(lambda: watch.catalogs == 1, 15, "the catalog")
+
+
 def test_no_word_is_left_behind(cluster):
     """The watch leaves no connection, and what it asked for was plain reads."""
     mark = cluster.replicas[0].log_size()
