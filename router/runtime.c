@@ -39,6 +39,7 @@ struct runtime {
     struct worker_shared shared;
     struct worker **workers;
     size_t n_workers, n_running, n_drained;
+    bool lookup_hangs; // at the end, in a thread that uses `loop` when it comes back
 };
 
 // Mail from workers.
@@ -283,6 +284,7 @@ static void health_closed(void *arg) {
     uv_close((uv_handle_t *)&r->on_int, NULL);
     uv_close((uv_handle_t *)&r->drain_timer, NULL);
     mailbox_close(&r->mailbox);
+    uv_stop(&r->loop); // what is left is closing: see run_loop
 }
 
 static void all_exited(struct runtime *r) {
@@ -340,6 +342,27 @@ static bool start(struct runtime *r, size_t n_workers, struct fault *f) {
     return true;
 }
 
+static void on_handle(uv_handle_t *h, void *arg) {
+    (void)h;
+    *(bool *)arg = true;
+}
+
+static bool has_handles(uv_loop_t *loop) {
+    bool any = false;
+    uv_walk(loop, on_handle, &any);
+    return any;
+}
+
+// Until all is closed. A look-up that hangs in the resolver cannot be called off, and the loop would run for as long.
+static void run_loop(struct runtime *r) {
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    while (has_handles(&r->loop)) uv_run(&r->loop, UV_RUN_ONCE);
+    uv_run(&r->loop, UV_RUN_NOWAIT); // one that was called off says so
+    r->lookup_hangs = uv_loop_alive(&r->loop);
+    mailbox_fini(&r->mailbox);
+    if (!r->lookup_hangs && uv_loop_close(&r->loop)) bug("the control loop ended with handles open");
+}
+
 struct control {
     struct runtime *r;
     size_t n_workers;
@@ -359,9 +382,7 @@ static void control_run(void *arg) {
     log_info(NULL, "ready: pgsteer %s listens on %s, http on %s, workers=%zu servers=%zu", PGSTEER_VERSION,
              listen_describe(r->shared.listeners), http_describe(r->http), r->n_workers, r->config->n_servers);
     sd_notify(0, "READY=1");
-    uv_run(&r->loop, UV_RUN_DEFAULT);
-    mailbox_fini(&r->mailbox);
-    if (uv_loop_close(&r->loop)) bug("the control loop ended with handles open");
+    run_loop(r);
 }
 
 static size_t count_workers(const struct config *c) {
@@ -413,5 +434,7 @@ int runtime_run(struct config *config, const struct runtime_options *options) {
     uv_thread_join(&thread);
     release(&r);
     log_info(NULL, "stopped");
+    // exit() would wait for libuv's threads (uv_library_shutdown), and this one does not end.
+    if (r.lookup_hangs) _exit(0);
     return 0;
 }

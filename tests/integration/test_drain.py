@@ -160,6 +160,20 @@ def test_stop_now(router, signals):
     endpoint.stop()
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_name_that_does_not_resolve_in_time(router, names, signum):
+    """A look-up cannot be called off, and a resolver may take a minute: nobody waits for it."""
+    endpoint = router(start=False, servers={"lost": {"host": "hangs.test", "port": 5432}})
+    names.set({"hangs.test": []})
+    endpoint.start(env=names.env(endpoint.environment()))
+    with endpoint.connect() as conn:
+        port(conn)
+    endpoint.send_signal(signum)
+    assert endpoint.wait_exit(10) == 0
+    assert 'msg="stopped"' in endpoint.log_text()
+    endpoint.stop()
+
+
 def test_transactions_are_not_lost(router, cluster, table):
     """What was acknowledged before the end is there, once; the rest is an error, not silence."""
     name = table("id serial primary key, v int")
