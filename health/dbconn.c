@@ -11,6 +11,7 @@
 #include "health/dbconn.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
@@ -147,12 +148,31 @@ static void dbconn_fail(struct dbconn *c, enum dbconn_error error, const char *s
     c->ops->failed(c->owner, &f);
 }
 
+// libpq tells only in its text that it got no socket, or could not open a file. A server that has run out of something
+// says so with an SQLSTATE, but for one that cannot fork: that is short of memory, so what lacks memory must be a
+// socket.
+static bool is_shortage(const char *text) {
+    static const int of_files[] = {EMFILE, ENFILE}, of_memory[] = {ENOMEM, ENOBUFS};
+    char wanted[200];
+    for (size_t i = 0; i < countof(of_files); i++)
+        if (strstr(text, strerror(of_files[i]))) return true;
+    for (size_t i = 0; i < countof(of_memory); i++) {
+        snprintf(wanted, sizeof wanted, "could not create socket: %s", strerror(of_memory[i]));
+        if (strstr(text, wanted)) return true;
+    }
+    return false;
+}
+
 static void fail_connecting(struct dbconn *c) {
     char sqlstate[6] = "";
     const char *text = c->pg ? PQerrorMessage(c->pg) : "out of memory";
     find_sqlstate(text, sqlstate);
-    bool refused = sqlstate[0] || (c->pg && PQconnectionNeedsPassword(c->pg));
-    dbconn_fail(c, refused ? DBCONN_REFUSED : DBCONN_UNREACHABLE, sqlstate, text);
+    enum dbconn_error error = DBCONN_UNREACHABLE;
+    if (sqlstate[0] || (c->pg && PQconnectionNeedsPassword(c->pg)))
+        error = DBCONN_REFUSED;
+    else if (!c->pg || is_shortage(text))
+        error = DBCONN_SHORT;
+    dbconn_fail(c, error, sqlstate, text);
 }
 
 static void on_deadline(uv_timer_t *t) {

@@ -24,7 +24,8 @@ enum dbconn_error {
     DBCONN_TIMEOUT,
     DBCONN_REFUSED, // the server refused the login; see the SQLSTATE, "" when libpq gave up by itself (no password)
     DBCONN_QUERY,   // the query failed; the connection is closed all the same
-    DBCONN_CLOSED   // an idle connection was closed by the server
+    DBCONN_CLOSED,  // an idle connection was closed by the server
+    DBCONN_SHORT    // this process had no descriptor or memory to connect: nothing is known of the server
 };
 
 struct dbconn_failure {

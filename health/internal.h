@@ -39,6 +39,7 @@ struct server {
     int64_t started_us; // when the last one began
     bool again;         // something happened during the probe: its answer may be from before
     bool renew;         // the next probe is to be on a new connection: whether one can be had is in doubt
+    bool blind;         // the last probe could not even be tried, and that has been said
     int chases;         // extra probes since the primary's last sample
 
     // what is thought of it

@@ -206,9 +206,10 @@ enum node_reason probe_reason(const struct dbconn_failure *f) {
     return NODE_REASON_PROBE_ERROR;
 }
 
-// Only the new connection was refused, for want of room: the old one still tells how the server is.
+// Only the new connection was refused, for want of room there or here: the old one still tells how the server is.
 static bool fall_back(struct probe *p, const struct dbconn_failure *f) {
-    if (strcmp(f->sqlstate, "53300") != 0 || !dbconn_is_open(other_link(p)->conn)) return false;
+    bool no_room = strcmp(f->sqlstate, "53300") == 0 || f->error == DBCONN_SHORT;
+    if (!no_room || !dbconn_is_open(other_link(p)->conn)) return false;
     p->link = other_link(p);
     p->kept = true;
     probe_ask(p);
@@ -223,6 +224,11 @@ static void on_failed(void *owner, const struct dbconn_failure *f) {
         return;
     }
     if (fall_back(p, f)) return;
+    if (f->error == DBCONN_SHORT) {
+        p->phase = PROBE_PHASE_NONE;
+        p->ops->unable(p->owner, f->text);
+        return;
+    }
     // A kept connection may have been closed for a reason of its own: only a new one tells how the server is.
     if (p->kept && f->error != DBCONN_TIMEOUT) {
         p->kept = false;

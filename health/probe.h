@@ -32,6 +32,8 @@ struct probe_ops {
     void (*target)(void *owner, struct dbconn_target *target);
     // A probe has ended, one way or the other.
     void (*seen)(void *owner, const struct sighting *s);
+    // A probe has ended without having seen anything: this process had no descriptor or memory for it.
+    void (*unable)(void *owner, const char *text);
     // The kept connection was closed by the server, between probes.
     void (*lost)(void *owner);
     void (*freed)(void *owner);
@@ -42,7 +44,8 @@ NODISCARD struct probe *probe_new(uv_loop_t *loop, const struct probe_ops *ops, 
 void probe_free(struct probe *p);
 
 // Begins a probe; none may be under way, and there must be an address to connect to. With `renew` on a new connection;
-// if there is none to be had but for the kept one (53300), on that. Answers with `seen`.
+// if there is none to be had but for the kept one (53300, no file descriptor), on that. Answers with `seen` or
+// `unable`.
 void probe_start(struct probe *p, int64_t timeout_ms, bool renew);
 bool probe_is_busy(const struct probe *p);
 // Gives the connections up; a probe under way ends without a word.

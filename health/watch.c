@@ -94,6 +94,7 @@ static void note_failing(struct server *s, bool answered, int64_t now) {
 static void server_see(struct server *s, const struct sighting *sighting) {
     struct health *h = s->health;
     int64_t now = health_now();
+    s->blind = false;
     if (sighting->full && !s->facts.full) log_warning(&s->prefix, "no connection is left for the monitor");
     s->facts = judge_sighting(&s->facts, sighting, &h->limits, now);
     note_failing(s, sighting->failure == NODE_REASON_OK || sighting->full, now);
@@ -116,6 +117,16 @@ static void server_see(struct server *s, const struct sighting *sighting) {
 }
 
 static void on_seen(void *owner, const struct sighting *sighting) { server_see(owner, sighting); }
+
+// What is thought of the server stays as it is. What it has replayed is known up to its last answer and no further.
+static void on_unable(void *owner, const char *text) {
+    struct server *s = owner;
+    if (!s->blind) log_warning(&s->prefix, "cannot be probed: %s", text);
+    s->blind = true;
+    s->again = false;
+    s->due_us = health_now() + RETRY_US;
+    watch_schedule(s->health);
+}
 
 static void on_lost(void *owner) { server_hurry(owner, DOUBT_RESTARTED); }
 
@@ -185,7 +196,7 @@ static void on_resolved(void *owner, bool changed) {
 }
 
 struct server *server_new(struct health *h, const struct server_config *config) {
-    static const struct probe_ops ops = {on_target, on_seen, on_lost, on_probe_freed};
+    static const struct probe_ops ops = {on_target, on_seen, on_unable, on_lost, on_probe_freed};
     struct server *s = mem_new(struct server);
     int64_t now = health_now();
     s->health = h;

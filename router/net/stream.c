@@ -346,6 +346,9 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
 
 // ---- opening and closing
 
+// What the process or its machine has run out of, and no peer can help.
+static bool is_shortage(int e) { return e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS; }
+
 static bool stream_watch(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops, int fd,
                          enum stream_state state, struct fault *f) {
     *s = (struct stream){.ops = ops, .fd = fd, .state = (uint8_t)state, .out = buf_make(SIZE_MAX / 4)};
@@ -353,7 +356,7 @@ static bool stream_watch(struct stream *s, uv_loop_t *loop, const struct stream_
     if (rc < 0) {
         close(fd);
         s->fd = -1;
-        return fault_set(f, "58000", "cannot watch a socket: %s", uv_strerror(rc));
+        return fault_set(f, is_shortage(-rc) ? "53000" : "58000", "cannot watch a socket: %s", uv_strerror(rc));
     }
     stream_arm(s);
     return true;
@@ -379,10 +382,11 @@ static void set_tcp_options(int fd) {
 bool stream_connect(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops, const struct sockaddr *address,
                     socklen_t len, struct fault *f) {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return fault_set(f, "58000", "cannot make a socket: %s", strerror(errno));
+    if (fd < 0)
+        return fault_set(f, is_shortage(errno) ? "53000" : "58000", "cannot make a socket: %s", strerror(errno));
     if (address->sa_family != AF_UNIX) set_tcp_options(fd);
     if (connect(fd, address, len) < 0 && errno != EINPROGRESS) {
-        fault_set(f, "08006", "could not connect: %s", strerror(errno));
+        fault_set(f, is_shortage(errno) ? "53000" : "08006", "could not connect: %s", strerror(errno));
         close(fd);
         return false;
     }

@@ -62,11 +62,14 @@ struct stream {
 // Takes an accepted, non-blocking socket. Reading starts at once. On failure the fd is closed and no callback follows.
 NODISCARD bool stream_open(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops, int fd, struct fault *f);
 // Starts to connect; `ready` or `failed` follows, never from inside this call; false (and no callback) when it failed
-// at once. Deadlines are the owner's. TCP sockets get TCP_NODELAY and keepalive. They get no TCP_USER_TIMEOUT: it would
-// end connections to a peer that is alive and does not read for a while, such as a backend in a COPY that waits for a
-// lock; see stream_silent_ms.
+// at once: stream_ran_short tells whether that says anything of the peer. Deadlines are the owner's. TCP sockets get
+// TCP_NODELAY and keepalive. They get no TCP_USER_TIMEOUT: it would end connections to a peer that is alive and does
+// not read for a while, such as a backend in a COPY that waits for a lock; see stream_silent_ms.
 NODISCARD bool stream_connect(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops,
                               const struct sockaddr *address, socklen_t len, struct fault *f);
+// Whether this fault of a stream_connect that failed at once is our own: there was no descriptor, or no memory, for a
+// socket.
+static inline bool stream_ran_short(const struct fault *f) { return strcmp(f->sqlstate, "53000") == 0; }
 // Starts a TLS handshake on an open stream, as a server or as a client (server_name: for SNI and host verification,
 // NULL = none). No byte may have been read past the point where the handshake begins, and none may be unsent. `ready`
 // or `failed` follows, never from inside this call. On false the stream is as it was.

@@ -10,6 +10,7 @@
 
 enum {
     RETRY_MIN_MS = 100,      // the shortest server_login_retry
+    RETRY_STARVED_MS = 100,  // after a connection for which there was no descriptor
     RETRY_REFUSED_MS = 1000, // the longest one after an answer that only a person's change makes different
     YIELD_AFTER_MS = 250,    // a connection that is needed here is not handed over before it has served so long
     CANCELS_PER_CONNECTION = 2,
@@ -53,7 +54,9 @@ static void on_wait_timeout(struct deadline *d) {
     struct fault f;
     fault_set(&f, "53300", "no server connection became free within %lld ms (query_wait_timeout)",
               (long long)p->pools->env->config->query_wait_timeout);
-    if (p->full)
+    if (p->starved)
+        fault_hint(&f, "pgsteer has no file descriptor for another one; see ulimit -n and max_client_conn.");
+    else if (p->full)
         fault_hint(&f, "Server \"%s\" takes no more connections: %.120s", p->node_name, p->fault.text);
     else
         fault_hint(&f, "All %d connections of this pool are in use; see default_pool_size.", budget_used(p->budget));
@@ -132,6 +135,7 @@ static void pool_move(struct pool *p, struct server *s, struct ilist *to) {
 
 static const struct server_pool_ops server_ops;
 static void pool_failed(struct pool *p, enum server_end end, const struct fault *f);
+static void pool_ask_when_full(struct pool *p);
 
 // A replica has the defaults of what it has replayed.
 static uint64_t defaults_now_us(const struct pool *p) {
@@ -160,7 +164,8 @@ void pool_open(struct pool *p) {
     struct server *s = server_open(all->env, &server_ops, &to, p, &f);
     if (!s) {
         pool_give_budget(p);
-        pool_failed(p, SERVER_END_UNREACHABLE, &f);
+        pool_failed(p, server_open_end(&f), &f);
+        pool_ask_when_full(p);
         return;
     }
     all->n_handles++;
@@ -208,7 +213,7 @@ void pool_grow(struct pool *p) {
 }
 
 void pool_forget_failure(struct pool *p) {
-    p->failing = p->full = p->refused = p->doomed = false;
+    p->failing = p->full = p->starved = p->refused = p->doomed = false;
     p->retry_at_us = 0;
 }
 
@@ -307,21 +312,32 @@ static void pool_report(struct pool *p, enum server_end end) {
     if (table[end].report) p->pools->env->report(p->pools->env->arg, p->node_name, table[end].evidence);
 }
 
+static int64_t retry_after_ms(const struct pool *p, enum server_end end) {
+    int64_t retry_ms = MAX_OF(p->pools->env->config->server_login_retry, (int64_t)RETRY_MIN_MS);
+    if (end == SERVER_END_SHORT) return RETRY_STARVED_MS;
+    return end == SERVER_END_REFUSED ? MIN_OF(retry_ms, (int64_t)RETRY_REFUSED_MS) : retry_ms;
+}
+
+static void count_failure(struct stats *stats, enum server_end end) {
+    if (end == SERVER_END_PROTOCOL)
+        stats_error(stats, STAT_ERROR_SERVER_PROTOCOL);
+    else if (end == SERVER_END_SHORT)
+        stats_error(stats, STAT_ERROR_NO_DESCRIPTORS);
+    else if (end != SERVER_END_REFUSED)
+        stats_error(stats, STAT_ERROR_SERVER_CONNECT);
+}
+
 static void pool_failed(struct pool *p, enum server_end end, const struct fault *f) {
     struct pools *all = p->pools;
-    bool known = p->retry_at_us > pools_now_us(all);
-    int64_t retry_ms = MAX_OF(all->env->config->server_login_retry, (int64_t)RETRY_MIN_MS);
-    if (end == SERVER_END_REFUSED) retry_ms = MIN_OF(retry_ms, (int64_t)RETRY_REFUSED_MS);
-    p->retry_at_us = pools_now_us(all) + (uint64_t)retry_ms * 1000;
-    p->full = end == SERVER_END_FULL;
+    bool known = end == SERVER_END_SHORT ? p->starved : p->retry_at_us > pools_now_us(all);
+    p->retry_at_us = pools_now_us(all) + (uint64_t)retry_after_ms(p, end) * 1000;
+    p->starved = end == SERVER_END_SHORT;
+    p->full = end == SERVER_END_FULL || p->starved;
     p->failing = !p->full;
     p->refused = end == SERVER_END_REFUSED;
     p->fault = *f;
-    if (end == SERVER_END_PROTOCOL)
-        stats_error(all->env->stats, STAT_ERROR_SERVER_PROTOCOL);
-    else if (end != SERVER_END_REFUSED)
-        stats_error(all->env->stats, STAT_ERROR_SERVER_CONNECT);
-    if (end != SERVER_END_REFUSED && end != SERVER_END_FULL) {
+    count_failure(all->env->stats, end);
+    if (end != SERVER_END_REFUSED && !p->full) {
         const char *sqlstate = end == SERVER_END_SHUTDOWN ? "57P03" : "08006";
         fault_set(&p->fault, sqlstate, "server \"%s\" cannot be reached: %.300s", p->node_name, f->text);
         fault_hint(&p->fault, "%s", f->hint);
@@ -344,15 +360,19 @@ static void fail_optional(struct pool *p) {
     }
 }
 
+// Another worker may have what it does not need.
+static void pool_ask_when_full(struct pool *p) {
+    if (!p->full) return;
+    pool_want(p, !ilist_empty(&p->waiters));
+    if (p->wants) pool_ask_others(p);
+}
+
 static void on_failed(struct server *s, enum server_end end, const struct fault *f) {
     struct pool *p = s->pool;
     pool_remove(p, s);
     pool_failed(p, end, f);
-    if (p->full) {
-        fail_optional(p);
-        pool_want(p, !ilist_empty(&p->waiters)); // another worker may have what it does not need
-        if (p->wants) pool_ask_others(p);
-    }
+    if (p->full) fail_optional(p);
+    pool_ask_when_full(p);
     pool_grow(p);
 }
 

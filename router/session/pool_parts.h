@@ -70,6 +70,7 @@ struct pool {
     uint64_t retry_at_us; // no new connection before
     bool failing;         // tickets are failed with `fault` until then
     bool full;            // tickets wait until then: the server takes no more connections
+    bool starved;         // ... or, rather, this process has no descriptor for another one
     bool refused;         // `failing`, because of the credentials or the database
     bool doomed;          // the waiters are to be failed with `fault` soon
     struct fault fault;

@@ -262,7 +262,8 @@ void pools_set_topology(struct pools *all, struct topology *t) {
 
 void pools_nudged(struct pools *all) {
     ILIST_EACH(&all->all, n) {
-        if (pool_at(n)->full) pool_at(n)->retry_at_us = 0; // a place may have come free
+        // A place may have come free. Of descriptors nobody here knows more than before.
+        if (pool_at(n)->full && !pool_at(n)->starved) pool_at(n)->retry_at_us = 0;
         pool_grow(pool_at(n));
         pool_yield_idle(pool_at(n));
     }

@@ -179,8 +179,9 @@ static bool attempt_connect(struct server *s) {
             server_set_state(s, SERVER_CONNECTING);
             return true;
         }
-        attempt_note(s, SERVER_END_UNREACHABLE, &f);
-        if (s->address + 1u >= node->n_addresses) return false;
+        enum server_end end = server_open_end(&f);
+        attempt_note(s, end, &f);
+        if (end == SERVER_END_SHORT || s->address + 1u >= node->n_addresses) return false;
         s->address++;
         attempt_choose_tls(s);
     }
@@ -283,6 +284,7 @@ struct server *server_open(struct server_env *env, const struct server_pool_ops 
     *f = a->fault;
     server_end(s);
     buf_release(&s->parameters);
+    log_prefix_clear(&s->log);
     mem_free(s);
     return NULL;
 }

@@ -83,6 +83,7 @@ enum server_end {
     SERVER_END_PROTOCOL,    // it breaks the protocol, or does not prove who it is
     SERVER_END_CLOSED,      // end of file without a word
     SERVER_END_ROLE,        // in_hot_standby has changed
+    SERVER_END_SHORT,       // this process had no descriptor or memory for it: nothing is known of the server
     SERVER_ENDS
 };
 
@@ -166,9 +167,12 @@ struct server_target {
     struct relay *relay; // for whom, when it is for no pool
 };
 // Starts to connect to the node's addresses in turn, with TLS as server_tls_sslmode says (libpq's meanings; never on a
-// Unix socket), all within server_connect_timeout. NULL and a fault when it failed at once.
+// Unix socket), all within server_connect_timeout. NULL and a fault, for server_open_end, when it failed at once.
 NODISCARD struct server *server_open(struct server_env *env, const struct server_pool_ops *ops,
                                      const struct server_target *to, struct pool *pool, struct fault *f);
+static inline enum server_end server_open_end(const struct fault *f) {
+    return stream_ran_short(f) ? SERVER_END_SHORT : SERVER_END_UNREACHABLE;
+}
 // IDLE -> BUSY.
 void server_hand_out(struct server *s, const struct server_owner_ops *ops, void *owner);
 // BUSY or PARKED -> IDLE, BUSY -> PARKED. Reading goes on: what comes is unasked for.

@@ -312,6 +312,14 @@ void session_relay_cancel(struct session *s, uint64_t asked_us) {
 
 // ---- the way in
 
+// There is no descriptor for it, whatever the server could do: the next try is at the next tick.
+static void park_short(struct relay *r, const struct fault *f) {
+    struct session *s = r->session;
+    if (!s->parked_us) log_warning(&s->client.log, "no replication connection: %s", f->text);
+    stats_error(s->env->stats, STAT_ERROR_NO_DESCRIPTORS);
+    session_park(s);
+}
+
 // The server cannot be reached: wait, as everybody does who needs the primary.
 static void avoid_and_park(struct relay *r, enum evidence e, const struct fault *f) {
     struct session *s = r->session;
@@ -353,6 +361,7 @@ static void on_failed(struct server *sv, enum server_end end, const struct fault
     case SERVER_END_TIMEOUT: avoid_and_park(r, EVIDENCE_TIMEOUT, f); break;
     case SERVER_END_SHUTDOWN: avoid_and_park(r, EVIDENCE_SHUTDOWN, f); break;
     case SERVER_END_CLOSED: avoid_and_park(r, EVIDENCE_CLOSED, f); break;
+    case SERVER_END_SHORT: park_short(r, f); break;
     case SERVER_ENDS: break;
     }
 }
@@ -406,6 +415,8 @@ void session_relay_try(struct session *s) {
     r->server = server_open(&env->server, &relay_server_ops, &to, NULL, &f);
     if (r->server)
         r->handles++;
+    else if (server_open_end(&f) == SERVER_END_SHORT)
+        park_short(r, &f);
     else
         avoid_and_park(r, EVIDENCE_REFUSED, &f);
 }

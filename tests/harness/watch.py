@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -82,6 +83,17 @@ class Watch:
             raise
         for thread in self._threads:
             thread.join(5)
+
+    @contextlib.contextmanager
+    def without_descriptors(self):
+        """It gets no new file descriptor until the end of the block."""
+        pid = self._process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
     def pause(self, seconds):
         self._process.send_signal(signal.SIGSTOP)

@@ -21,6 +21,21 @@ def now_us():
     return time.monotonic_ns() // 1000
 
 
+def test_without_descriptors(cluster):
+    """A probe that gets no socket has seen nothing: what is thought of the servers stays. With sockets it goes on."""
+    with Watch(cluster.nodes, health_interval="100ms") as watch:
+        watch.ready()
+        with watch.without_descriptors():
+            for node in cluster.nodes:
+                node.ask("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgsteer'")
+            watch.until_logged("cannot be probed", len(cluster.nodes))  # once each, however often it is tried
+            watch.say("report", "pg1", "timeout")
+            watch.steady(2, lambda t: t["primary"] == "pg1" and all(n["state"] == "up" for n in t["nodes"].values()))
+        dead = cluster.replicas[0]
+        dead.kill()
+        watch.node(dead.name, 5, state="down", reason="unreachable")
+
+
 @pytest.fixture
 def writes(cluster):
     """writes(node): the primary is written to all the time within the block."""
