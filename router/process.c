@@ -12,7 +12,8 @@
 
 #include "base/log.h"
 
-enum { DESCRIPTORS_BESIDE_CLIENTS = 1024 }; // servers, probes, listeners, HTTP, files
+// For servers, probes, listeners, HTTP and files. Where few descriptors are allowed, half of them must do.
+enum { DESCRIPTORS_BESIDE_CLIENTS = 1024 };
 
 static bool become(const char *name, struct fault *f) {
     errno = 0;
@@ -25,18 +26,23 @@ static bool become(const char *name, struct fault *f) {
     return true;
 }
 
-static void raise_descriptors(const struct config *c) {
+int process_make_room(const struct config *c) {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)c->max_client_conn + DESCRIPTORS_BESIDE_CLIENTS;
-    if (getrlimit(RLIMIT_NOFILE, &limit)) return;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return (int)c->max_client_conn;
     if (limit.rlim_cur < wanted) {
         rlim_t before = limit.rlim_cur;
         limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit)) limit.rlim_cur = before;
     }
-    if (limit.rlim_cur < wanted)
-        log_warning(NULL, "max_client_conn = %lld needs about %llu file descriptors, and only %llu are allowed",
-                    (long long)c->max_client_conn, (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
+    if (limit.rlim_cur >= wanted) return (int)c->max_client_conn;
+    rlim_t beside = MIN_OF((rlim_t)DESCRIPTORS_BESIDE_CLIENTS, limit.rlim_cur / 2);
+    int clients = (int)MIN_OF(limit.rlim_cur - beside, (rlim_t)c->max_client_conn);
+    log_warning(NULL,
+                "max_client_conn = %lld needs about %llu file descriptors, and only %llu are allowed: "
+                "no more than %d clients will be served",
+                (long long)c->max_client_conn, (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, clients);
+    return clients;
 }
 
 bool process_become_user(const struct config *c, struct fault *f) {
@@ -49,7 +55,6 @@ bool process_become_user(const struct config *c, struct fault *f) {
 
 bool process_prepare(const struct config *c, struct fault *f) {
     struct rlimit none = {0, 0};
-    raise_descriptors(c);
     if (!process_become_user(c, f)) return false;
     umask(077);
     setrlimit(RLIMIT_CORE, &none);

@@ -199,6 +199,7 @@ static void adopt(struct runtime *r, struct config *c, struct tls_context *clien
     drop_tls(r);
     config_unref(r->config);
     r->config = c;
+    atomic_store(&r->shared.max_clients, process_make_room(c));
     r->tls_clients = clients;
     r->tls_servers = servers;
     for (size_t i = 0; i < r->n_workers; i++) worker_set_config(r->workers[i], c, clients, servers);
@@ -423,6 +424,7 @@ int runtime_run(struct config *config, const struct runtime_options *options) {
         config_unref(config);
         return 1;
     }
+    atomic_store(&r.shared.max_clients, process_make_room(config));
     atomic_store(&r.shared.schema_epoch, 1); // 0 is before all
     r.shared.quota = quota_new(control.n_workers);
     block_signals(true);

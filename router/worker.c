@@ -44,10 +44,16 @@ static void on_before_poll(uv_prepare_t *p) { container_of(p, struct worker, bef
 
 // Clients.
 
-static bool on_full(void *arg) {
-    struct worker *w = arg;
-    return atomic_load_explicit(&w->shared->clients, memory_order_relaxed) > w->env.config->max_client_conn;
+// So many connections may be there beyond the limit, for a moment: those that come to cancel, and those that are about
+// to be told that there are too many.
+enum { CLIENTS_BEYOND_MAX = 32 };
+
+static int clients_too_many(const struct worker *w) {
+    return atomic_load_explicit(&w->shared->clients, memory_order_relaxed) -
+           atomic_load_explicit(&w->shared->max_clients, memory_order_relaxed);
 }
+
+static bool on_full(void *arg) { return clients_too_many(arg) > 0; }
 
 static bool on_draining(void *arg) {
     struct worker *w = arg;
@@ -61,9 +67,22 @@ static void on_cancel(void *arg, uint32_t pid, uint32_t key) {
         w->ops.cancel(w->ops.arg, pid, key, asked_us);
 }
 
+// Without a word: it has not said yet in what protocol it would understand one. Were it kept until then, those that
+// never say anything would take the descriptors that servers need.
+static void turn_away(struct worker *w, int fd) {
+    close(fd);
+    atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+    stats_error(&w->stats, STAT_ERROR_TOO_MANY_CLIENTS);
+}
+
 static void on_accepted(void *arg, int fd) {
     struct worker *w = arg;
     atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed);
+    int too_many = clients_too_many(w);
+    if (too_many > 0 && !sessions_make_room(&w->env, too_many) && too_many > CLIENTS_BEYOND_MAX) {
+        turn_away(w, fd);
+        return;
+    }
     stats_add(&w->stats, STAT_CLIENTS_ACCEPTED, 1);
     stats_gauge_add(&w->stats, STAT_GAUGE_CLIENTS, 1);
     session_open(&w->env, fd, 1 + atomic_fetch_add_explicit(&w->shared->next_id, 1, memory_order_relaxed));
@@ -332,6 +351,7 @@ static void init_env(struct worker *w) {
     ilist_init(&e->parked);
     ilist_init(&e->waiting);
     ilist_init(&e->leases);
+    ilist_init(&e->newcomers);
     ilist_init(&e->relays);
     e->watch_database = on_watch_database;
     e->refresh_database = on_refresh_database;

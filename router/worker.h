@@ -24,6 +24,7 @@ struct worker;
 // What all workers share. Owned by the runtime, which outlives them.
 struct worker_shared {
     atomic_int clients;                // connections now
+    atomic_int max_clients;            // of them: max_client_conn, or what there are descriptors for
     atomic_ullong schema_epoch;        // grows when DDL passes by
     atomic_ullong defaults_changed_us; // when an ALTER ROLE or DATABASE ... SET has passed by
     atomic_ullong last_write_us;       // when the last write of any client was acknowledged; for consistency = global

@@ -48,8 +48,13 @@ void session_resume(struct session *s) {
 
 // The client.
 
+void session_leave_newcomers(struct session *s) {
+    if (ilink_in_list(&s->lease_link)) ilist_remove(&s->env->newcomers, &s->lease_link);
+}
+
 void session_free(struct session *s) {
     struct session_env *env = s->env;
+    session_leave_newcomers(s);
     ilist_remove(&env->sessions, &s->link);
     mem_free(s);
     env->session_closed(env->arg);
@@ -117,6 +122,8 @@ void session_open(struct session_env *env, int fd, uint64_t id) {
         return;
     }
     ilist_push_back(&env->sessions, &s->link);
+    ilist_push_back(&env->newcomers, &s->lease_link);
+    s->leased_us = env->server.now_us(env->server.arg);
 }
 
 // Cancelling.
@@ -258,11 +265,29 @@ void sessions_tick(struct session_env *env) {
     relays_tick(env);
 }
 
+// A login takes much less, even where a thousand of them come at once; who takes longer may have no mind to log in.
+enum { NEWCOMER_US = 1000 * 1000 };
+
+bool sessions_make_room(struct session_env *env, int n) {
+    uint64_t now_us = env->server.now_us(env->server.arg);
+    int made = 0;
+    for (struct ilink *first; made < n && (first = ilist_first(&env->newcomers)); made++) {
+        struct session *s = container_of(first, struct session, lease_link);
+        if (now_us - s->leased_us < NEWCOMER_US) break;
+        session_leave_newcomers(s);
+        session_fail(s, STAT_ERROR_TOO_MANY_CLIENTS, "53300", "sorry, too many clients already");
+    }
+    return made > 0;
+}
+
 void sessions_drain(struct session_env *env) {
     env->draining = true;
     ILIST_EACH(&env->sessions, n) {
         struct session *s = container_of(n, struct session, link);
-        if (s->state == SESSION_IDLE) session_settle(s);
+        if (s->state == SESSION_IDLE)
+            session_settle(s);
+        else if (session_is_login(s)) // it may never say another word
+            session_fail(s, STAT_ERROR_SHUTDOWN, "57P03", "pgsteer is shutting down");
     }
 }
 

@@ -52,6 +52,7 @@ struct session_env {
     struct ilist parked;       // those that wait for a server to be there
     struct ilist waiting;      // those that wait in a pool's queue
     struct ilist leases;       // those that keep a connection for currval and lastval alone, the oldest first
+    struct ilist newcomers;    // those that have not proved who they are, the oldest first
     struct ilist relays;       // replication connections (session_relay.c)
     struct replication_counts *replication; // of all workers
     struct session *by_key;                 // uthash, by cancel pid
@@ -102,7 +103,8 @@ struct session {
 
     // private
     UT_hash_handle by_key;
-    struct ilink link, waits_link, lease_link;
+    struct ilink link, waits_link;
+    struct ilink lease_link;  // in env->newcomers, and env->leases later
     struct deadline deadline; // parked too long, idle too long
     struct ticket ticket;
     struct server *server; // the connection in use
@@ -115,7 +117,7 @@ struct session {
     bool sequences_asked;  // ... and has been told since
     bool identities_first; // its settings are put in force with the rights of the role that is among them
     uint64_t sequence_bit; // in env->sequence_users
-    uint64_t leased_us;    // since when it is among env->leases
+    uint64_t leased_us;    // since when it is among env->newcomers or env->leases
     struct prep_client names;
     struct touched *touched; // what is to be read back from the server (session_settings.c); NULL = nothing
     uint32_t pins_seen;      // those of `pins` whose state the server has shown
@@ -202,7 +204,11 @@ void sessions_config_changed(struct session_env *env);
 void sessions_retry_stale(struct session_env *env);
 // Every tick (100 ms).
 void sessions_tick(struct session_env *env);
-// SIGTERM: idle sessions are told 57P01 now, others when their work is done.
+// There are `n` clients more than may be: those that have been longest about their logins give way. False when there
+// are none but such as came a moment ago.
+bool sessions_make_room(struct session_env *env, int n);
+// SIGTERM: idle sessions are told 57P01 now, others when their work is done. Those that are not logged in yet go at
+// once.
 void sessions_drain(struct session_env *env);
 // When no session is left.
 void sessions_fini(struct session_env *env);

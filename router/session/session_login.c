@@ -144,6 +144,7 @@ static void open_account(struct session *s, const struct scram_keys *keys) {
 void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys) {
     struct session *s = owner;
     struct session_env *env = s->env;
+    session_leave_newcomers(s);
     const struct database_config *d = config_database(env->config, c->database);
     if (!d && c->replication != REPLICATION_PHYSICAL) {
         session_fail(s, STAT_ERROR_NO_DATABASE, "3D000", "database \"%s\" does not exist", c->database);

@@ -29,6 +29,7 @@ enum { SESSION_RERUNS_MAX = 2 };
 void session_set_state(struct session *s, enum session_state to);
 void session_gone(void *owner, struct client *c); // a client's op
 void session_free(struct session *s);             // nothing of it is in use any more
+void session_leave_newcomers(struct session *s);  // it has proved who it is, or has gone
 enum { SESSION_KEY_SIZE = sizeof((struct session *)0)->cancel_pid + sizeof((struct session *)0)->cancel_key };
 static inline bool session_is_login(const struct session *s) { return s->client.state != CLIENT_READY; }
 // FATAL to the client; the server connection is dealt with when the client is gone.

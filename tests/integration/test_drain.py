@@ -127,6 +127,21 @@ def test_readiness_while_draining(router):
         conn.execute("rollback")
 
 
+def test_who_is_not_logged_in_holds_nobody_up(router):
+    """Connections that have said nothing, or only who they would be, end at once."""
+    endpoint = router(shutdown_timeout="60s")
+    silent, half = fe.Frontend(endpoint), fe.Frontend(endpoint)
+    half.send(fe.startup(user="app", database="app"))
+    assert half.receive().type == "R"
+    wait_until(lambda: endpoint.metric("pgsteer_clients") == 2, 5, "both to be there")
+    endpoint.send_signal(signal.SIGTERM)
+    for conn in (silent, half):
+        assert [e["C"] for e in fe.errors(conn.drain())] == ["57P03"]
+        conn.socket.close()
+    assert endpoint.wait_exit(5) == 0
+    endpoint.stop()
+
+
 def test_deadline(router):
     """shutdown_timeout ends the wait for a transaction that nobody ends."""
     endpoint = router(shutdown_timeout="1s")

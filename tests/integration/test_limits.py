@@ -6,9 +6,13 @@ import re
 import select
 import subprocess
 import threading
+import time
 
 import frontend as fe
+from harness.router import binary
 from pgcluster import USERS, wait_until
+
+CLIENTS, BEYOND = 20, 32  # BEYOND: what a router keeps of those that are too many (router/worker.c)
 
 
 def login(endpoint, **more):
@@ -66,3 +70,53 @@ def test_replication_without_descriptors(router):
         login_it.join(10)
         assert fe.kinds(conn.ask(fe.query("IDENTIFY_SYSTEM"))) == "TDCZ"
     assert endpoint.metric("db_connection_pool_errors_total", reason="server_connect_failed") == 0
+
+
+def test_who_says_nothing_keeps_nobody_out(router):
+    """Of those that are too many most are turned away, and who has been silent for a while gives way to who comes."""
+    endpoint = router(max_client_conn=CLIENTS, workers=1)
+    old = login(endpoint)
+    silent = [fe.Frontend(endpoint) for _ in range(10 * CLIENTS)]
+    wait_until(lambda: sum(bool(select.select([c.socket], [], [], 0)[0]) for c in silent)
+               == len(silent) + 1 - CLIENTS - BEYOND, 5, "the others to be turned away")
+    assert endpoint.metric("pgsteer_clients") == CLIENTS + BEYOND
+    time.sleep(1.1)
+    with login(endpoint) as conn:
+        assert conn.value("select 1") == old.value("select 1") == "1"
+    assert endpoint.metric("pgsteer_clients") <= CLIENTS
+    assert endpoint.metric("db_connection_pool_errors_total", reason="too_many_clients") == len(silent) + 2 - CLIENTS
+    for conn in [old, *silent]:
+        conn.socket.close()
+
+
+def test_cancelling_when_it_is_full(router):
+    """A cancel request needs no place."""
+    endpoint = router(max_client_conn=CLIENTS)
+    clients = [login(endpoint) for _ in range(CLIENTS)]
+    clients[0].send(fe.query("select pg_sleep(30)"))
+    with fe.Frontend(endpoint) as conn:
+        conn.send(fe.cancel(*clients[0].key))
+        conn.drain()
+    assert [e["C"] for e in fe.errors(clients[0].until())] == ["57014"]
+    for conn in clients:
+        conn.socket.close()
+
+
+def test_few_descriptors(router, monkeypatch):
+    """Clients get half of them, so that the servers' connections find some."""
+    endpoint = router(start=False, workers=1)
+    script = os.path.join(endpoint.folder, "few")
+    with open(script, "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\nulimit -n 256\nexec {binary()} \"$@\"\n")
+    os.chmod(script, 0o755)
+    monkeypatch.setenv("PGSTEER_BIN", script)
+    endpoint.start()
+    endpoint.wait_log("max_client_conn = 10000 needs .* only 256 are allowed: no more than 128 clients will be served")
+    conn = login(endpoint)
+    silent = [fe.Frontend(endpoint) for _ in range(400)]
+    wait_until(lambda: endpoint.metric("db_connection_pool_errors_total", reason="too_many_clients") >= 401 - 128 - BEYOND,
+               5, "most to be turned away")
+    assert conn.value("select txid_current() > 0") == "t" and conn.value("select 1") == "1"
+    assert endpoint.metric("db_connection_pool_errors_total", reason="no_file_descriptors") == 0
+    for client in [conn, *silent]:
+        client.socket.close()
