@@ -23,10 +23,13 @@ struct users {
     struct entry **entries; // by name, once all are there
     size_t n;
     const struct user *first_plain;
+    struct scram_shape shape;
 };
 
 struct users *users_empty(void) {
-    return mem_new(struct users);
+    struct users *u = mem_new(struct users);
+    u->shape = scram_shape_default();
+    return u;
 }
 
 void users_free(struct users *u) {
@@ -43,6 +46,9 @@ void users_free(struct users *u) {
 
 size_t users_count(const struct users *u) { return u->n; }
 const struct user *users_first_plain(const struct users *u) { return u->first_plain; }
+struct scram_shape users_scram_shape(const struct users *u) {
+    return u->shape;
+}
 
 static int compare_name(const void *name, const void *entry) {
     return strcmp(name, (*(struct entry *const *)entry)->user.name);
@@ -175,6 +181,30 @@ static bool sort_users(struct users *u, const char *path, struct fault *fault) {
     return true;
 }
 
+static int compare_shapes(const void *a, const void *b) {
+    const struct scram_shape *x = a, *y = b;
+    if (x->iterations != y->iterations) return x->iterations < y->iterations ? -1 : 1;
+    return x->salt_len - y->salt_len;
+}
+
+static void find_shape(struct users *u) {
+    struct scram_shape *all = mem_array(u->n + 1, struct scram_shape);
+    size_t n = 0, most = 0;
+    for (size_t i = 0; i < u->n; i++) {
+        const struct user *user = &u->entries[i]->user;
+        if (user->kind != USER_SECRET_SCRAM) continue;
+        all[n++] = (struct scram_shape){user->verifier.iterations, user->verifier.salt_len};
+    }
+    qsort(all, n, sizeof *all, compare_shapes);
+    for (size_t i = 0, first = 0; i < n; i++) {
+        if (compare_shapes(&all[first], &all[i]) != 0) first = i;
+        if (i - first + 1 <= most) continue;
+        most = i - first + 1;
+        u->shape = all[i];
+    }
+    mem_free(all);
+}
+
 static size_t count_lines(struct span text) {
     size_t n = 1;
     for (size_t i = 0; i < text.len; i++) n += text.ptr[i] == '\n';
@@ -193,9 +223,12 @@ struct users *users_parse(struct span text, const char *path, struct fault *faul
         users_free(u);
         return NULL;
     }
-    if (sort_users(u, path, fault)) return u;
-    users_free(u);
-    return NULL;
+    if (!sort_users(u, path, fault)) {
+        users_free(u);
+        return NULL;
+    }
+    find_shape(u);
+    return u;
 }
 
 struct users *users_load(const char *path, struct fault *fault) {

@@ -28,6 +28,14 @@ struct scram_verifier {
     uint8_t server_key[SCRAM_KEY_LEN];
 };
 
+// What whoever begins a login is shown of a verifier.
+struct scram_shape {
+    uint32_t iterations;
+    uint8_t salt_len;
+};
+// As PostgreSQL makes them: scram_iterations and SCRAM_DEFAULT_SALT_LEN.
+static inline struct scram_shape scram_shape_default(void) { return (struct scram_shape){4096, 16}; }
+
 enum user_secret_kind { USER_SECRET_NONE, USER_SECRET_PLAIN, USER_SECRET_SCRAM };
 
 struct user {
@@ -50,6 +58,9 @@ const struct user *users_find(const struct users *u, const char *name); // NULL 
 // The first user of the file with a plain password, or NULL: what the monitor uses when nothing else is said.
 const struct user *users_first_plain(const struct users *u);
 size_t users_count(const struct users *u);
+// The shape that most verifiers of the file have, the smaller of two; the default one when there are none. What is made
+// up for others must look the same.
+struct scram_shape users_scram_shape(const struct users *u);
 
 // Parses "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" (PostgreSQL 15 documentation, section 53.8, pg_authid; the
 // last three in base64; iterations 1..1,000,000, salt of 1 to 64 bytes); false when it is not one.

@@ -19,7 +19,6 @@ enum {
     SCRAM_NONCE_LEN = 24, // of our part; base64 of 18 random bytes, as PostgreSQL's
     SCRAM_ITERATIONS_MIN = 1,
     SCRAM_ITERATIONS_MAX = 1000000,
-    SCRAM_ITERATIONS_DEFAULT = 4096,
     // What a server must ask for at least before we show it a proof made from a password: with fewer, whoever listens,
     // or pretends to be the server, could try passwords at leisure.
     SCRAM_CLIENT_ITERATIONS_MIN = 4096
@@ -45,9 +44,11 @@ struct scram_memo *scram_memo_new(void);
 void scram_memo_free(struct scram_memo *memo);
 
 // `user` may be NULL (unknown): the exchange is carried through with a mock verifier and then refused. A plain password
-// is turned into a verifier with a fixed salt per process and name; `memo` may be NULL. Nothing of `user` and
-// `user_name` is kept but copies. Owned by the caller.
-struct scram_server *scram_server_new(const struct user *user, struct span user_name, struct scram_memo *memo);
+// is turned into a verifier with a fixed salt per process and name. Both get the shape `made`, which should be that of
+// the verifiers that there are (users_scram_shape): another one would show that they are made up. `memo` may be NULL.
+// Nothing of `user` and `user_name` is kept but copies. Owned by the caller.
+struct scram_server *scram_server_new(const struct user *user, struct span user_name, struct scram_shape made,
+                                      struct scram_memo *memo);
 void scram_server_free(struct scram_server *s); // NULL is fine
 // The client's SASLInitialResponse data (client-first-message) in, server-first-message out (appended to `out`). False:
 // 08P01 malformed, 0A000 an authorization identity or an extension we do not know.

@@ -35,14 +35,15 @@ struct scram_server {
     char user_name[64];
 };
 
-struct scram_server *scram_server_new(const struct user *user, struct span user_name, struct scram_memo *memo) {
+struct scram_server *scram_server_new(const struct user *user, struct span user_name, struct scram_shape made,
+                                      struct scram_memo *memo) {
     struct scram_server *s = mem_new(struct scram_server);
     s->auth = buf_make(AUTH_MESSAGE_MAX);
     s->known = user && user->kind != USER_SECRET_NONE;
     s->keys_travel = user && user->kind == USER_SECRET_SCRAM;
     snprintf(s->user_name, sizeof s->user_name, "%.*s", (int)MIN_OF(user_name.len, sizeof s->user_name),
              (const char *)user_name.ptr);
-    s->broken = !scram_verifier_for(user, user_name, memo, &s->verifier, &s->fault);
+    s->broken = !scram_verifier_for(user, user_name, made, memo, &s->verifier, &s->fault);
     return s;
 }
 

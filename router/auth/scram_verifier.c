@@ -9,7 +9,7 @@
 #include "router/auth/crypto.h"
 #include "router/auth/scram_math.h"
 
-enum { MADE_SALT_LEN = 16, MEMO_MAX = 10000 }; // PostgreSQL's SCRAM_DEFAULT_SALT_LEN
+enum { MEMO_MAX = 10000 };
 
 // Made once, then only read: salts must agree between the threads of a process, or a name's would change from login to
 // login and show that it is made up.
@@ -71,18 +71,23 @@ static void memo_keep(struct scram_memo *memo, const char *name, const uint8_t d
 }
 
 // Salt and iterations of a name; the keys are left alone.
-static bool made_salt(struct span user_name, struct scram_verifier *out) {
+static bool made_salt(struct span user_name, struct scram_shape made, struct scram_verifier *out) {
     uint8_t digest[CRYPTO_SHA256_LEN];
-    if (!process_digest(user_name, digest)) return false;
-    out->iterations = SCRAM_ITERATIONS_DEFAULT;
-    out->salt_len = MADE_SALT_LEN;
-    memcpy(out->salt, digest, MADE_SALT_LEN);
+    struct span from = user_name; // and for what is longer than a digest, the digest before
+    for (size_t at = 0, n; at < made.salt_len; at += n) {
+        if (!process_digest(from, digest)) return false;
+        n = MIN_OF(sizeof digest, made.salt_len - at);
+        memcpy(out->salt + at, digest, n);
+        from = span_of(out->salt + at, n);
+    }
+    out->iterations = made.iterations;
+    out->salt_len = made.salt_len;
     return true;
 }
 
-static bool derive_from_password(const struct user *user, struct scram_verifier *out) {
+static bool derive_from_password(const struct user *user, struct scram_shape made, struct scram_verifier *out) {
     struct scram_keys keys;
-    bool ok = made_salt(span_str(user->name), out) &&
+    bool ok = made_salt(span_str(user->name), made, out) &&
               scram_derive(&user->password, span_of(out->salt, out->salt_len), out->iterations, &keys) &&
               scram_stored_key(keys.client_key, out->stored_key);
     if (ok) memcpy(out->server_key, keys.server_key, sizeof out->server_key);
@@ -90,29 +95,40 @@ static bool derive_from_password(const struct user *user, struct scram_verifier 
     return ok;
 }
 
-static bool verifier_of_password(const struct user *user, struct scram_memo *memo, struct scram_verifier *out) {
+// What a password is turned into must not be weaker than PostgreSQL would make it, whatever the others are.
+static struct scram_shape at_least_default(struct scram_shape made) {
+    struct scram_shape least = scram_shape_default();
+    return (struct scram_shape){MAX_OF(made.iterations, least.iterations), MAX_OF(made.salt_len, least.salt_len)};
+}
+
+static bool has_shape(const struct scram_verifier *v, struct scram_shape made) {
+    return v->iterations == made.iterations && v->salt_len == made.salt_len;
+}
+
+static bool verifier_of_password(const struct user *user, struct scram_shape made, struct scram_memo *memo,
+                                 struct scram_verifier *out) {
     uint8_t digest[CRYPTO_SHA256_LEN];
     if (!process_digest(span_of(user->password.bytes, user->password.len), digest)) return false;
     struct memo_entry *e = memo_find(memo, user->name);
-    if (e && crypto_equal(e->password_digest, digest, sizeof digest)) {
+    if (e && has_shape(&e->verifier, made) && crypto_equal(e->password_digest, digest, sizeof digest)) {
         *out = e->verifier;
         return true;
     }
-    if (!derive_from_password(user, out)) return false;
+    if (!derive_from_password(user, made, out)) return false;
     memo_keep(memo, user->name, digest, out);
     return true;
 }
 
-bool scram_verifier_for(const struct user *user, struct span user_name, struct scram_memo *memo,
-                        struct scram_verifier *out, struct fault *fault) {
+bool scram_verifier_for(const struct user *user, struct span user_name, struct scram_shape made,
+                        struct scram_memo *memo, struct scram_verifier *out, struct fault *fault) {
     *out = (struct scram_verifier){0};
     switch (user ? user->kind : USER_SECRET_NONE) {
     case USER_SECRET_SCRAM: *out = user->verifier; return true;
     case USER_SECRET_PLAIN:
-        if (verifier_of_password(user, memo, out)) return true;
+        if (verifier_of_password(user, at_least_default(made), memo, out)) return true;
         break;
     case USER_SECRET_NONE:
-        if (made_salt(user_name, out)) return true;
+        if (made_salt(user_name, made, out)) return true;
         break;
     }
     return fault_set(fault, "XX000", "could not compute the SCRAM verifier");

@@ -12,7 +12,7 @@
 #include "router/auth/scram.h"
 
 // `user` may be NULL; `memo` too. False when the digests are not to be had (XX000). Any thread, one per memo.
-NODISCARD bool scram_verifier_for(const struct user *user, struct span user_name, struct scram_memo *memo,
-                                  struct scram_verifier *out, struct fault *fault);
+NODISCARD bool scram_verifier_for(const struct user *user, struct span user_name, struct scram_shape made,
+                                  struct scram_memo *memo, struct scram_verifier *out, struct fault *fault);
 
 #endif

@@ -58,7 +58,9 @@ static void start_trust(struct client *c) {
 }
 
 static void start_scram(struct client *c) {
-    c->scram = scram_server_new(users_find(c->config->users, c->user), span_str(c->user), c->env->scram_memo);
+    const struct users *users = c->config->users;
+    c->scram =
+        scram_server_new(users_find(users, c->user), span_str(c->user), users_scram_shape(users), c->env->scram_memo);
     c->sasl_due = SASL_MECHANISM;
     client_set_state(c, CLIENT_AUTH);
     struct buf b = buf_make(LOGIN_REPLY_MAX);

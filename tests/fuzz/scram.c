@@ -65,7 +65,7 @@ struct pair {
 };
 
 static struct pair pair_make(void) {
-    struct pair p = {scram_server_new(&user, span_str("web"), NULL),
+    struct pair p = {scram_server_new(&user, span_str("web"), scram_shape_default(), NULL),
                      scram_client_new(NULL, &keys),
                      buf_make(ROOM),
                      buf_make(ROOM),

@@ -68,6 +68,19 @@ def test_unknown_users_have_a_steady_salt(router):
     assert known["s"] == sasl_first(endpoint, "app")["s"]
 
 
+def test_unknown_users_look_like_the_others(router, cluster):
+    """What is asked of them is what most verifiers of the auth_file ask for; with a plain password too."""
+    strong = {f"u{i}": fe.scram_verifier("secret", 9000, b"s" * 24) for i in range(3)}
+    endpoint = router(auth={"app": "app-password", "other": fe.scram_verifier("secret", 4096), **strong})
+    shown = [sasl_first(endpoint, name) for name in ("u1", "ghost", "ghost2", "app")]
+    assert {(first["i"], len(first["s"])) for first in shown} == {("9000", 32)}
+    assert len({first["s"] for first in shown}) == 4
+    with endpoint.connect() as conn:
+        assert conn.execute("select 1").fetchone() == (1,)
+    endpoint.reload(auth={"app": "app-password"})
+    assert sasl_first(endpoint, "app")["i"] == sasl_first(endpoint, "ghost")["i"] == "4096"
+
+
 def test_verifier_only(router, cluster):
     """Only verifiers in the auth_file, the same as the servers': no password is stored, and the servers are logged in to."""
     endpoint = router(auth={"app": verifier(cluster)})

@@ -41,7 +41,7 @@ static void exact_free(struct span s) { mem_free((void *)(uintptr_t)s.ptr); }
 // One message to a fresh server role.
 static bool server_first(struct span in, struct buf *out, struct fault *fault) {
     struct span copy = exact(in);
-    struct scram_server *s = scram_server_new(&web, span_str("web"), NULL);
+    struct scram_server *s = scram_server_new(&web, span_str("web"), scram_shape_default(), NULL);
     *fault = (struct fault){.text = ""};
     bool ok = scram_server_first(s, copy, out, fault);
     exact_free(copy);
@@ -131,7 +131,7 @@ static void long_messages(void **state) {
     buf_release(&out);
     // No room for the answer is the caller's to see, at the flag.
     struct buf small = buf_make(10);
-    struct scram_server *s = scram_server_new(&web, span_str("web"), NULL);
+    struct scram_server *s = scram_server_new(&web, span_str("web"), scram_shape_default(), NULL);
     assert_true(scram_server_first(s, span_str("n,,n=,r=abc"), &small, &fault));
     assert_true(small.failed);
     scram_server_free(s);
@@ -146,7 +146,7 @@ struct pair {
 };
 
 static struct pair pair_make(void) {
-    struct pair p = {.server = scram_server_new(&web, span_str("web"), NULL),
+    struct pair p = {.server = scram_server_new(&web, span_str("web"), scram_shape_default(), NULL),
                      .client = scram_client_new(&web_password, NULL),
                      .server_first = buf_make(ROOM),
                      .client_final = buf_make(ROOM)};
@@ -408,7 +408,7 @@ static void out_of_turn(void **state) {
     (void)state;
     struct buf out = buf_make(ROOM);
     struct fault fault;
-    struct scram_server *s = scram_server_new(&web, span_str("web"), NULL);
+    struct scram_server *s = scram_server_new(&web, span_str("web"), scram_shape_default(), NULL);
     assert_false(scram_server_final(s, span_str("c=biws,r=abc,p=x"), &out, NULL, &fault));
     assert_string_equal(fault.sqlstate, "08P01");
     assert_true(scram_server_first(s, span_str("n,,n=,r=abc"), &out, &fault));
@@ -437,7 +437,7 @@ static void mock_accepts_no_proof(void **state) {
     for (size_t i = 0; i < countof(users); i++) {
         struct buf a = buf_make(ROOM), b = buf_make(ROOM);
         struct fault fault;
-        struct scram_server *s = scram_server_new(users[i], span_str("web"), NULL);
+        struct scram_server *s = scram_server_new(users[i], span_str("web"), scram_shape_default(), NULL);
         struct scram_keys zero = {.set = true};
         struct scram_client *c = scram_client_new(NULL, &zero);
         assert_true(scram_client_first(c, &a, NULL) && scram_server_first(s, buf_span(&a), &b, NULL));

@@ -13,6 +13,9 @@
 
 enum { ROOM = 64 * 1024 };
 
+// Of what is made up.
+static struct scram_shape shape = {4096, 16};
+
 static struct user plain_user(const char *name, const char *password) {
     struct user u = {.name = (char *)(uintptr_t)name, .kind = USER_SECRET_PLAIN};
     assert_true(secret_set(&u.password, span_str(password)));
@@ -45,7 +48,7 @@ static struct outcome log_in(const struct user *user, const char *name, struct s
                              const struct secret *password, const struct scram_keys *keys) {
     struct outcome o = {.server_said_yes = false};
     struct buf a = buf_make(ROOM), b = buf_make(ROOM);
-    struct scram_server *s = scram_server_new(user, span_str(name), memo);
+    struct scram_server *s = scram_server_new(user, span_str(name), shape, memo);
     struct scram_client *c = scram_client_new(password, keys);
     assert_true(scram_client_first(c, &a, &o.client_fault));
     assert_true(scram_server_first(s, buf_span(&a), &b, &o.server_fault));
@@ -177,6 +180,34 @@ static void salts_are_stable_per_name(void **state) {
     assert_string_not_equal(a.server_first, b.server_first); // but the nonce is new each time
 }
 
+static void what_is_made_up_has_the_usual_shape(void **state) {
+    (void)state;
+    static const struct scram_shape shapes[] = {{10000, 24}, {5000, 64}, {4096, 32}};
+    struct user web = plain_user("web", "x");
+    struct scram_memo *memo = scram_memo_new();
+    for (size_t i = 0; i < countof(shapes); i++) {
+        char end[20];
+        shape = shapes[i];
+        snprintf(end, sizeof end, ",i=%u", shape.iterations);
+        struct outcome a = log_in_with(NULL, "nobody", "x"), b = log_in_with(NULL, "nobody", "y"),
+                       c = log_in_with(NULL, "web", "x"), d = log_in(&web, "web", memo, &web.password, NULL);
+        size_t len = strlen(",s=") + BASE64_LEN(shape.salt_len);
+        assert_string_equal(salt_of(&a) + len, end);
+        assert_string_equal(salt_of(&a), salt_of(&b));
+        assert_string_equal(salt_of(&c), salt_of(&d)); // the memo's are from before a reload
+        assert_string_not_equal(salt_of(&a), salt_of(&c));
+        assert_true(d.client_said_yes);
+        if (shape.salt_len == 64) assert_memory_not_equal(salt_of(&a) + 3, salt_of(&a) + 3 + 44, 40);
+    }
+    // Weak ones are no example for what is made of a password.
+    shape = (struct scram_shape){1, 4};
+    struct outcome weak = log_in(&web, "web", memo, &web.password, NULL), none = log_in_with(NULL, "nobody", "x");
+    assert_string_equal(strstr(salt_of(&weak), ",i="), ",i=4096");
+    assert_string_equal(strstr(salt_of(&none), ",i="), ",i=1");
+    shape = scram_shape_default();
+    scram_memo_free(memo);
+}
+
 static void memo_remembers_and_notices_a_new_password(void **state) {
     (void)state;
     struct scram_memo *memo = scram_memo_new();
@@ -213,6 +244,7 @@ int main(void) {
         cmocka_unit_test(keys_care_for_no_iterations),
         cmocka_unit_test(wrong_password_and_unknown_user_look_alike),
         cmocka_unit_test(salts_are_stable_per_name),
+        cmocka_unit_test(what_is_made_up_has_the_usual_shape),
         cmocka_unit_test(memo_remembers_and_notices_a_new_password),
         cmocka_unit_test(long_names_are_cut_in_the_sentence),
     };

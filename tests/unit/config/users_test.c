@@ -94,6 +94,43 @@ static void a_file_of_users(void **state) {
     users_free(u);
 }
 
+#define KEYS "$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
+#define STRONG "SCRAM-SHA-256$20000:c2FsdHNhbHRzYWx0c2E=" KEYS
+#define LONG "SCRAM-SHA-256$20000:c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0" KEYS
+
+static struct scram_shape shape_of(const char *text) {
+    struct fault fault = {.text = ""};
+    struct users *u = users_parse(span_str(text), "users.txt", &fault);
+    if (!u) fail_msg("%s", fault.text);
+    struct scram_shape shape = users_scram_shape(u);
+    users_free(u);
+    return shape;
+}
+
+static void the_usual_shape(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        struct scram_shape shape;
+    } table[] = {
+        {"", {4096, 16}},
+        {"\"a\" \"plain\"\n\"b\" \"\"", {4096, 16}},
+        {"\"a\" \"" STRONG "\"\n\"b\" \"plain\"\n\"c\" \"plain\"", {20000, 14}},
+        {"\"a\" \"" STRONG "\"\n\"b\" \"" LONG "\"\n\"c\" \"" LONG "\"", {20000, 24}},
+        {"\"a\" \"" LONG "\"\n\"b\" \"" STRONG "\"", {20000, 14}},
+        {"\"a\" \"" STRONG "\"\n\"b\" \"" VERIFIER "\"", {4096, 14}},
+        {"\"a\" \"" STRONG "\"\n\"b\" \"" VERIFIER "\"\n\"c\" \"" STRONG "\"", {20000, 14}},
+    };
+    for (size_t i = 0; i < countof(table); i++) {
+        struct scram_shape shape = shape_of(table[i].text);
+        assert_int_equal(shape.iterations, table[i].shape.iterations);
+        assert_int_equal(shape.salt_len, table[i].shape.salt_len);
+    }
+    struct users *empty = users_empty();
+    assert_int_equal(users_scram_shape(empty).iterations, 4096);
+    users_free(empty);
+}
+
 #define NAME_63 "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
 
 static const struct {
@@ -275,11 +312,17 @@ static void size_limit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verifier),        cmocka_unit_test(verifier_bounds),
-        cmocka_unit_test(a_file_of_users), cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(lengths),         cmocka_unit_test(many_users_are_found),
-        cmocka_unit_test(modes),           cmocka_unit_test(what_is_no_file),
-        cmocka_unit_test(owners),          cmocka_unit_test(size_limit),
+        cmocka_unit_test(verifier),
+        cmocka_unit_test(verifier_bounds),
+        cmocka_unit_test(a_file_of_users),
+        cmocka_unit_test(the_usual_shape),
+        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(many_users_are_found),
+        cmocka_unit_test(modes),
+        cmocka_unit_test(what_is_no_file),
+        cmocka_unit_test(owners),
+        cmocka_unit_test(size_limit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

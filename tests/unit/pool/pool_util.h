@@ -137,7 +137,7 @@ static void fake_password(struct fake_conn *c, struct span payload) {
         struct cursor at = cursor_of(payload);
         cursor_cstr(&at);
         cursor_u32(&at);
-        c->scram = scram_server_new(&u, span_str("web"), NULL);
+        c->scram = scram_server_new(&u, span_str("web"), scram_shape_default(), NULL);
         struct buf first = buf_make(4096);
         ok = scram_server_first(c->scram, span_of(at.ptr, cursor_left(&at)), &first, &fault);
         reply_auth(&b, PROTO_AUTH_SASL_CONTINUE, buf_span(&first));

@@ -189,7 +189,7 @@ static struct scram_keys keys_of(const char *user, const char *password, const c
     assert_true(secret_set(&secret, span_str(password)));
     assert_true(scram_verifier_parse(verifier, &u.verifier));
     struct scram_client *client = scram_client_new(&secret, NULL);
-    struct scram_server *server = scram_server_new(&u, span_str(user), NULL);
+    struct scram_server *server = scram_server_new(&u, span_str(user), scram_shape_default(), NULL);
     assert_true(scram_client_first(client, &a, &f));
     assert_true(scram_server_first(server, buf_span(&a), &b, &f));
     buf_clear(&a);

@@ -175,7 +175,7 @@ static void scram_with_a_password_and_with_keys(void **state) {
             secret_wipe(&w.who.password);
             w.who.keys = keys;
         }
-        struct scram_server *s = scram_server_new(&u, span_str("web"), NULL);
+        struct scram_server *s = scram_server_new(&u, span_str("web"), scram_shape_default(), NULL);
         struct buf final = buf_make(4096);
         assert_true(scram(s, &final, &keys));
         assert_int_equal(feed_auth(PROTO_AUTH_SASL_FINAL, buf_span(&final)), SERVER_LOGIN_MORE);
@@ -191,7 +191,7 @@ static void scram_with_a_password_and_with_keys(void **state) {
 static void a_server_that_proves_nothing_is_refused(void **state) {
     (void)state;
     struct user *u = user_with_password("secret");
-    struct scram_server *s = scram_server_new(u, span_str("web"), NULL);
+    struct scram_server *s = scram_server_new(u, span_str("web"), scram_shape_default(), NULL);
     struct buf final = buf_make(4096);
     // It says yes before, and instead of, its proof.
     assert_int_equal(feed_auth(PROTO_AUTH_SASL, span_of(SCRAM_MECHANISM "\0", MECHANISMS_LEN)), SERVER_LOGIN_MORE);
@@ -204,7 +204,7 @@ static void a_server_that_proves_nothing_is_refused(void **state) {
     server_login_fini(&w.login);
     server_login_init(&w.login, &w.who, false, &w.parameters);
     scram_server_free(s);
-    s = scram_server_new(u, span_str("web"), NULL);
+    s = scram_server_new(u, span_str("web"), scram_shape_default(), NULL);
     buf_clear(&final);
     assert_true(scram(s, &final, NULL));
     final.data[final.head + 5] ^= 1;
