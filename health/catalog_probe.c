@@ -33,6 +33,7 @@ struct watched {
     struct catalog *catalog;     // the one that was handed on; NULL = none yet
     XXH128_hash_t hash;          // of its rows
     bool failing;                // said so already
+    size_t wanted;               // by so many
     char name[];
 };
 
@@ -62,6 +63,7 @@ static void read_failed(struct catalog_probe *p, const char *sqlstate, const cha
                     sqlstate[0] ? " " : "", sqlstate);
     w->failing = true;
     read_ended(p);
+    if (strcmp(sqlstate, "3D000") == 0) p->ops->missing(p->owner, w->name);
 }
 
 static void on_connected(void *owner) {
@@ -174,13 +176,22 @@ static struct watched *find(struct catalog_probe *p, const char *database) {
 void catalog_probe_watch(struct catalog_probe *p, const char *database) {
     struct watched *w = find(p, database);
     if (w && w->catalog) p->ops->changed(p->owner, w->catalog); // somebody new wants it
+    if (w) w->wanted++;
     if (w) return;
     size_t len = strlen(database);
     w = mem_alloc(sizeof *w + len + 1);
     memcpy(w->name, database, len + 1);
+    w->wanted = 1;
     w->due_us = now_us();
     w->refreshes = countof(REFRESH_US);
     HASH_ADD_STR(p->databases, name, w);
+}
+
+void catalog_probe_unwatch(struct catalog_probe *p, const char *database) {
+    struct watched *w = find(p, database);
+    if (!w || --w->wanted) return;
+    if (p->current == w) read_ended(p);
+    watched_free(p, w);
 }
 
 // The reads that DDL brings: the next one that has not come up yet.

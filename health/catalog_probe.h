@@ -38,6 +38,8 @@ struct catalog_probe_ops {
     // A catalog that differs from the last one of its database, or that was asked for again. The owner takes its own
     // reference.
     void (*changed)(void *owner, struct catalog *c);
+    // The primary has no such database. It goes on being asked for as often as others are read.
+    void (*missing)(void *owner, const char *database);
     void (*freed)(void *owner);
 };
 
@@ -45,8 +47,11 @@ NODISCARD struct catalog_probe *catalog_probe_new(uv_loop_t *loop, const struct 
 // Only `freed` is called any more.
 void catalog_probe_free(struct catalog_probe *p);
 
-// A database's catalog is wanted from now on. Called for one that is read already, it is handed on once more.
+// A database's catalog is wanted, by one more, from now on. Called for one that is read already, it is handed on once
+// more.
 void catalog_probe_watch(struct catalog_probe *p, const char *database);
+// By one fewer. When nobody is left it is forgotten, also in the middle of a read.
+void catalog_probe_unwatch(struct catalog_probe *p, const char *database);
 // DDL has passed by: it is read again soon, and then twice more within seconds, since who says so may not know when the
 // DDL is committed. For a database that is not watched nothing happens.
 void catalog_probe_refresh(struct catalog_probe *p, const char *database);

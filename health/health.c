@@ -38,10 +38,16 @@ static void on_catalog(void *owner, struct catalog *c) {
     h->ops.catalog(h->ops.arg, c);
 }
 
+static void on_missing(void *owner, const char *database) {
+    struct health *h = owner;
+    h->ops.missing(h->ops.arg, database);
+}
+
 static void on_catalogs_freed(void *owner) { health_handle_freed(owner); }
 
 struct health *health_start(uv_loop_t *loop, struct config *config, const struct health_ops *ops) {
-    static const struct catalog_probe_ops catalog_ops = {watch_target_primary, on_catalog, on_catalogs_freed};
+    static const struct catalog_probe_ops catalog_ops = {watch_target_primary, on_catalog, on_missing,
+                                                         on_catalogs_freed};
     struct health *h = mem_new(struct health);
     if (mailbox_init(&h->mailbox, loop, h) != 0) {
         mem_free(h);
@@ -168,6 +174,8 @@ void health_watch_database(struct health *h, const char *database) {
     catalog_probe_watch(h->catalogs, database);
     catalog_probe_tick(h->catalogs, health_now(), h->config->catalog_interval * 1000);
 }
+
+void health_unwatch_database(struct health *h, const char *database) { catalog_probe_unwatch(h->catalogs, database); }
 
 void health_refresh_database(struct health *h, const char *database) {
     catalog_probe_refresh(h->catalogs, database);

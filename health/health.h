@@ -22,6 +22,8 @@ struct health_ops {
     // A database's catalog was read and differs from the last one, or health_watch_database was called for it once
     // more; the receiver takes its own reference.
     void (*catalog)(void *arg, struct catalog *c);
+    // A database whose catalog is wanted does not exist.
+    void (*missing)(void *arg, const char *database);
     void *arg;
 };
 
@@ -46,6 +48,8 @@ void health_stop(struct health *h, void (*closed)(void *arg), void *arg);
 // A database is in use, by the name the servers know it by: its catalog is wanted. When it is there already, it is
 // handed to ops->catalog again at once: call it for every worker that begins to use the database.
 void health_watch_database(struct health *h, const char *database);
+// ... and this for every worker that has ended to use it.
+void health_unwatch_database(struct health *h, const char *database);
 // The database's schema may have changed (DDL passed by): read its catalog again soon, and twice more within seconds.
 void health_refresh_database(struct health *h, const char *database);
 // Any thread. `node_name` is copied.

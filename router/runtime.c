@@ -44,7 +44,16 @@ struct runtime {
 
 // Mail from workers.
 
-enum note_kind { NOTE_WATCH, NOTE_REFRESH, NOTE_VACATE, NOTE_CANCEL, NOTE_NUDGE, NOTE_DRAINED, NOTE_EXITED };
+enum note_kind {
+    NOTE_WATCH,
+    NOTE_UNWATCH,
+    NOTE_REFRESH,
+    NOTE_VACATE,
+    NOTE_CANCEL,
+    NOTE_NUDGE,
+    NOTE_DRAINED,
+    NOTE_EXITED
+};
 
 struct note {
     struct mail mail;
@@ -64,6 +73,9 @@ static void on_note(struct mail *m, void *owner) {
     switch (n->kind) {
     case NOTE_WATCH:
         if (r->health) health_watch_database(r->health, n->name);
+        break;
+    case NOTE_UNWATCH:
+        if (r->health) health_unwatch_database(r->health, n->name);
         break;
     case NOTE_REFRESH:
         if (r->health) health_refresh_database(r->health, n->name);
@@ -111,6 +123,9 @@ static void on_report(void *arg, const char *node_name, enum evidence e) {
     health_report(r->health, node_name, e); // health outlives the workers
 }
 static void on_watch_database(void *arg, const char *name) { send_note(arg, (struct note){.kind = NOTE_WATCH}, name); }
+static void on_unwatch_database(void *arg, const char *name) {
+    send_note(arg, (struct note){.kind = NOTE_UNWATCH}, name);
+}
 static void on_refresh_database(void *arg, const char *name) {
     send_note(arg, (struct note){.kind = NOTE_REFRESH}, name);
 }
@@ -143,6 +158,11 @@ static void on_topology(void *arg, struct topology *t) {
 static void on_catalog(void *arg, struct catalog *c) {
     struct runtime *r = arg;
     for (size_t i = 0; i < r->n_workers; i++) worker_set_catalog(r->workers[i], c);
+}
+
+static void on_missing(void *arg, const char *database) {
+    struct runtime *r = arg;
+    for (size_t i = 0; i < r->n_workers; i++) worker_miss_database(r->workers[i], database);
 }
 
 // The HTTP port's questions: on this thread.
@@ -307,6 +327,7 @@ static bool start_signals(struct runtime *r) {
 static bool start_workers(struct runtime *r, size_t n, struct fault *f) {
     const struct worker_ops ops = {.report = on_report,
                                    .watch_database = on_watch_database,
+                                   .unwatch_database = on_unwatch_database,
                                    .refresh_database = on_refresh_database,
                                    .vacate_database = on_vacate_database,
                                    .cancel = on_cancel,
@@ -324,7 +345,8 @@ static bool start_workers(struct runtime *r, size_t n, struct fault *f) {
 }
 
 static bool start(struct runtime *r, size_t n_workers, struct fault *f) {
-    const struct health_ops health_ops = {.publish = on_topology, .catalog = on_catalog, .arg = r};
+    const struct health_ops health_ops = {
+        .publish = on_topology, .catalog = on_catalog, .missing = on_missing, .arg = r};
     const struct http_source source = {.topology = http_topology,
                                        .config = http_config,
                                        .gather = http_gather,

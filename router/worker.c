@@ -129,6 +129,10 @@ static void on_watch_database(void *arg, const char *name) {
     struct worker *w = arg;
     w->ops.watch_database(w->ops.arg, name);
 }
+static void on_unwatch_database(void *arg, const char *name) {
+    struct worker *w = arg;
+    w->ops.unwatch_database(w->ops.arg, name);
+}
 static void on_refresh_database(void *arg, const char *name) {
     struct worker *w = arg;
     w->ops.refresh_database(w->ops.arg, name);
@@ -164,6 +168,7 @@ enum order_kind {
     ORDER_CONFIG,
     ORDER_TOPOLOGY,
     ORDER_CATALOG,
+    ORDER_MISS,
     ORDER_CANCEL,
     ORDER_VACATE,
     ORDER_NUDGE,
@@ -253,6 +258,10 @@ static void on_order(struct mail *m, void *owner) {
         sessions_catalog_changed(&w->env);
         catalog_unref(o->catalog);
         break;
+    case ORDER_MISS:
+        databases_miss(&w->env.databases, o->database);
+        sessions_catalog_changed(&w->env);
+        break;
     case ORDER_CANCEL: (void)session_cancel(&w->env, o->pid, o->key, o->asked_us); break;
     case ORDER_VACATE: pools_vacate(w->env.pools, o->database); break;
     case ORDER_NUDGE: pools_nudged(w->env.pools); break;
@@ -292,6 +301,10 @@ void worker_set_topology(struct worker *w, struct topology *t) {
 void worker_set_catalog(struct worker *w, struct catalog *c) {
     catalog_ref(c);
     send_order(w, (struct order){.kind = ORDER_CATALOG, .catalog = c});
+}
+
+void worker_miss_database(struct worker *w, const char *server_database) {
+    send_order(w, (struct order){.kind = ORDER_MISS, .database = mem_strdup(server_database)});
 }
 
 void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us) {
@@ -342,6 +355,8 @@ static void init_env(struct worker *w) {
                                     .arg = w};
     e->databases.verdict_cache_size = (size_t)e->config->verdict_cache_size;
     e->databases.max_parse_length = (size_t)e->config->max_parse_length;
+    e->databases.dropped = on_unwatch_database;
+    e->databases.arg = w;
     e->settings = settings_table_new();
     e->wbuf = buf_make(SIZE_MAX / 2);
     e->out.scratch = buf_make(SIZE_MAX / 2);

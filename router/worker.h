@@ -42,6 +42,7 @@ struct worker_shared {
 struct worker_ops {
     void (*report)(void *arg, const char *node_name, enum evidence e);
     void (*watch_database)(void *arg, const char *name);
+    void (*unwatch_database)(void *arg, const char *name);
     void (*refresh_database)(void *arg, const char *name);
     void (*vacate_database)(void *arg, const char *name);
     // A CancelRequest, received at `asked_us`, that may be for a client of another worker.
@@ -61,6 +62,7 @@ void worker_set_config(struct worker *w, struct config *c, struct tls_context *t
                        struct tls_context *tls_servers);
 void worker_set_topology(struct worker *w, struct topology *t);
 void worker_set_catalog(struct worker *w, struct catalog *c);
+void worker_miss_database(struct worker *w, const char *server_database); // it does not exist
 void worker_cancel(struct worker *w, uint32_t pid, uint32_t key, uint64_t asked_us);
 void worker_vacate(struct worker *w, const char *server_database); // pools_vacate
 void worker_nudge(struct worker *w);

@@ -15,6 +15,7 @@ enum {
     HOUSEKEEPING_SLOW = 5,       // every so many times: what need not be looked at often
     VACATE_MS = 5000,            // PostgreSQL waits so long for others to leave a database (CountOtherDBBackends)
     POOL_FORGET_ROUNDS = 60,     // of the slow ones, after which a pool that nobody uses goes
+    POOL_FORGET_REFUSED = 2,     // ... of a user or database that the server does not take: anybody can make up names
     SERVER_SILENT_MAX_MS = 15000 // nothing acknowledged for so long: nobody is there
 };
 
@@ -373,7 +374,8 @@ static void pool_keep_slowly(struct pool *p) {
     pool_break_silent(p);
     p->unused_rounds = p->used ? 0 : p->unused_rounds + 1;
     p->used = false;
-    if (p->unused_rounds >= POOL_FORGET_ROUNDS && pool_is_empty(p)) pool_free(p);
+    unsigned rounds = p->refused ? POOL_FORGET_REFUSED : POOL_FORGET_ROUNDS;
+    if (p->unused_rounds >= rounds && pool_is_empty(p)) pool_free(p);
 }
 
 static void on_housekeeping(struct deadline *d) {

@@ -56,6 +56,7 @@ void session_free(struct session *s) {
     struct session_env *env = s->env;
     session_leave_newcomers(s);
     ilist_remove(&env->sessions, &s->link);
+    if (s->database) databases_leave(&env->databases, s->database);
     mem_free(s);
     env->session_closed(env->arg);
 }

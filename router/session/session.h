@@ -66,8 +66,8 @@ struct session_env {
     uint64_t avoid;                     // bit per node of the topology: not reachable from this worker just now
     atomic_ullong *sequence_users;      // of all workers: bits of those whose clients use currval or lastval
     uint64_t avoid_until_us[ROUTE_NODES_MAX];
-    bool draining;                                         // no new work for idle clients: they are told to go
-    void (*watch_database)(void *arg, const char *name);   // a database is used for the first time
+    bool draining;                                       // no new work for idle clients: they are told to go
+    void (*watch_database)(void *arg, const char *name); // a server has let somebody into a database for the first time
     void (*refresh_database)(void *arg, const char *name); // DDL has passed by
     void (*vacate_database)(void *arg, const char *name);  // pools_vacate, in all workers
     void (*session_closed)(void *arg);                     // the last of a session's memory is gone
@@ -194,7 +194,7 @@ void session_open(struct session_env *env, int fd, uint64_t id);
 // A CancelRequest with this key, received at `asked_us` (uv_hrtime() / 1000) by whatever worker: cancels what that
 // client's session is doing, unless it has begun since then. False: there is no such client here.
 bool session_cancel(struct session_env *env, uint32_t pid, uint32_t key, uint64_t asked_us);
-// A database's catalog has come: logins that wait for it go on.
+// A database's catalog has come, or it is known that none will: logins that wait for it go on.
 void sessions_catalog_changed(struct session_env *env);
 // The topology has been replaced in `env`: parked sessions try again.
 void sessions_topology_changed(struct session_env *env, const struct topology *before);

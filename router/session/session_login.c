@@ -87,7 +87,28 @@ static struct span remembered(struct session *s, bool *fresh) {
 enum { CATALOG_WAIT_US = 1000 * 1000 };
 bool session_awaits_catalog(const struct session *s) {
     const struct database *d = s->database;
-    return d && !d->catalog && s->env->server.now_us(s->env->server.arg) - d->made_us < CATALOG_WAIT_US;
+    if (!d || !d->accepted || d->catalog || d->missing) return false;
+    return s->env->server.now_us(s->env->server.arg) - d->accepted_us < CATALOG_WAIT_US;
+}
+
+// A server has let this session, or another one a moment ago, into the database. Only now is its catalog asked for:
+// names that anybody could make up are nothing that the reader of catalogs should have to find out about. Who has to
+// wait for it finds what its login was told among what is remembered.
+static void admit(struct session *s, struct span parameters) {
+    struct session_env *env = s->env;
+    if (databases_accept(&env->databases, s->database, env->server.now_us(env->server.arg)))
+        env->watch_database(env->arg, s->database->name);
+    if (session_awaits_catalog(s))
+        session_park(s);
+    else
+        welcome(s, parameters);
+}
+
+// It has been dropped, and is there again.
+static void find_again(struct session *s) {
+    if (!s->database->missing) return;
+    s->database->missing = false;
+    s->env->refresh_database(s->env->arg, s->database->name);
 }
 
 // All connections of the pool are at work. What an earlier login was shown will do: some clients finish nothing while
@@ -98,7 +119,7 @@ static void do_not_queue(struct session *s) {
     if (!parameters.len || pool_is_opening(s->ticket.pool)) return;
     pool_cancel(&s->ticket);
     session_set_state(s, SESSION_LOGIN);
-    welcome(s, parameters);
+    admit(s, parameters);
 }
 
 static void log_in(struct session *s) {
@@ -107,7 +128,7 @@ static void log_in(struct session *s) {
     if (session_awaits_catalog(s)) {
         session_park(s);
     } else if (fresh && !session_has_anchorage(s)) {
-        welcome(s, parameters);
+        admit(s, parameters);
     } else {
         s->ticket.optional = parameters.len > 0;
         session_find_login_server(s);
@@ -156,12 +177,7 @@ void session_authenticated(void *owner, struct client *c, const struct scram_key
         return;
     }
     open_account(s, keys);
-    bool made;
-    s->database = databases_get(&env->databases, config_server_database(env->config, c->database), &made);
-    if (made) {
-        s->database->made_us = env->server.now_us(env->server.arg);
-        env->watch_database(env->arg, s->database->name);
-    }
+    s->database = databases_get(&env->databases, config_server_database(env->config, c->database));
     s->settings = s->startup = settings_intern(env->settings, buf_span(&c->startup));
     settings_ref(s->startup);
     s->user_mark = XXH3_64bits(c->user, strlen(c->user));
@@ -182,7 +198,7 @@ void session_login_retry(struct session *s) {
     if (session_awaits_catalog(s))
         session_park(s);
     else if (parameters.len)
-        welcome(s, parameters);
+        admit(s, parameters);
     else
         session_find_login_server(s);
 }
@@ -201,7 +217,8 @@ static void greet(struct session *s, struct buf *parameters) {
     if (!s->on_replica && !sv->anchor && sv->backend_pid && pool_may_anchor(sv->pool))
         pool_anchor(sv, &s->ticket.anchor);
     session_unlink(s);
-    if (s->state != SESSION_CLOSED) welcome(s, buf_span(parameters));
+    find_again(s);
+    if (s->state != SESSION_CLOSED) admit(s, buf_span(parameters));
     buf_release(parameters);
 }
 

@@ -123,6 +123,7 @@ void statement_unref(struct statement *s) {
 }
 
 size_t statements_count(const struct statements *t) { return t->count; }
+bool statements_are_referenced(const struct statements *t) { return t->count > t->idle.count; }
 
 uint64_t statement_shape(struct span row_description) {
     struct cursor c = cursor_of(row_description);

@@ -56,6 +56,7 @@ struct statement *statements_intern(struct statements *t, struct span query, str
 void statement_ref(struct statement *s);
 void statement_unref(struct statement *s);
 size_t statements_count(const struct statements *t);
+bool statements_are_referenced(const struct statements *t); // any of them
 
 // Stands for the names and types of the columns in a RowDescription's payload; an empty one (NoData) has a shape, too.
 // Two shapes are equal where PostgreSQL would say that the result type has not changed.

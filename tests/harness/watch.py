@@ -38,6 +38,7 @@ class Watch:
     def _start(self, argv, env=None):
         self.topologies, self.log = [], []
         self.catalogs = 0
+        self.missing = []
         self._answers = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -54,6 +55,8 @@ class Watch:
                     self.topologies.append(event)
                 elif event["event"] == "catalog":
                     self.catalogs += 1
+                elif event["event"] == "missing":
+                    self.missing.append(event["database"])
                 elif event["event"] in ("live", "answer"):
                     self._answers.append(event)
                 self._changed.notify_all()

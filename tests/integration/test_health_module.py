@@ -688,6 +688,26 @@ def test_catalog_of_meaning(cluster, catalog_database):
         assert watch.answer("leaves", db, "meaning", "-", "-") == "state"
 
 
+def test_catalog_of_a_missing_database(cluster):
+    """Who wants its catalog is told, again and again; when nobody wants it any more it is asked for no more."""
+    with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="100ms") as watch:
+        watch.ready()
+        watch.say("watch", "not_there")
+        watch.say("watch", "not_there")
+        watch.say("watch", "app")
+        wait_until(lambda: len(watch.missing) > 1 and watch.catalogs == 1, 5, "the word")
+        watch.say("unwatch", "not_there")
+        before = len(watch.missing)
+        wait_until(lambda: len(watch.missing) > before + 1, 5, "the word for the other one")
+        watch.say("unwatch", "not_there")
+        watch.say("unwatch", "never_heard_of")
+        watch.live("pg1")
+        before = len(watch.missing)
+        watch.say("watch", "nor_this")
+        wait_until(lambda: watch.missing[before:].count("nor_this") > 3, 5, "another one")
+        assert "not_there" not in watch.missing[before:]
+
+
 def test_catalog_after_ddl(cluster, catalog_database):
     with Watch(cluster.nodes, user="app", monitor_database="app", catalog_interval="1h") as watch:
         watch.ready()

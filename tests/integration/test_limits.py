@@ -8,6 +8,9 @@ import subprocess
 import threading
 import time
 
+import psycopg
+import pytest
+
 import frontend as fe
 from harness.router import binary
 from pgcluster import USERS, wait_until
@@ -120,3 +123,79 @@ def test_few_descriptors(router, monkeypatch):
     assert endpoint.metric("db_connection_pool_errors_total", reason="no_file_descriptors") == 0
     for client in [conn, *silent]:
         client.socket.close()
+
+
+# --- databases ------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def database(cluster, name):
+    cluster.primary.sql(f"create database {name}")
+    try:
+        cluster.caught_up()
+        yield
+    finally:
+        cluster.primary.sql(f"drop database if exists {name} with (force)")
+
+
+def goes_to_replica(endpoint, conn, sql="select 1"):
+    before = endpoint.metric("pgsteer_routed_total", target="replica")
+    conn.execute(sql)
+    return endpoint.metric("pgsteer_routed_total", target="replica") > before
+
+
+def test_made_up_databases(router, cluster):
+    """Whoever asks for databases that are not there has nobody look for their catalogs; one that is there is read."""
+    endpoint = router(catalog_interval="100ms")
+    for i in range(100):
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            endpoint.connect(dbname=f"made_up_{i}")
+    assert "catalog of database" not in endpoint.log_text()
+    with database(cluster, "made_up_7"), endpoint.connect(dbname="made_up_7") as conn:
+        assert goes_to_replica(endpoint, conn)
+    with endpoint.connect() as conn:
+        assert goes_to_replica(endpoint, conn)
+
+
+# A call of a function that is not known to be harmless goes to the primary.
+FUNCTION = "create function harmless() returns int language sql stable as 'select 1'"
+
+
+def test_database_that_is_dropped_and_made_again(router, cluster):
+    """What was known of it is forgotten, and the new one's catalog is read."""
+    endpoint = router(catalog_interval="100ms")
+    with database(cluster, "again"):
+        with endpoint.connect(dbname="again") as conn:
+            assert goes_to_replica(endpoint, conn)
+    endpoint.wait_log("the catalog of .*again.* cannot be read")
+
+    def asked_for(seconds):
+        mark = cluster.primary.log_size()
+        time.sleep(seconds)
+        return "again" in cluster.primary.log_text(mark)
+
+    wait_until(lambda: not asked_for(0.5), 10, "nobody to ask for its catalog any more")
+
+    def connected():
+        with contextlib.suppress(psycopg.OperationalError):  # a refusal is remembered for a second
+            return endpoint.connect(dbname="again")
+
+    wait_until(lambda: not connected(), 5, "the login to be refused")
+    with database(cluster, "again"):
+        cluster.primary.sql(FUNCTION, dbname="again")
+        cluster.caught_up()
+        with wait_until(connected, 5, "the login") as conn:
+            assert goes_to_replica(endpoint, conn)
+            assert goes_to_replica(endpoint, conn, "select harmless()")
+
+
+def test_client_of_a_database_that_is_made_again(router, cluster):
+    """A client that has stayed meanwhile has the new one's catalog, too."""
+    endpoint = router(catalog_interval="100ms")
+    with database(cluster, "again"):
+        conn = endpoint.connect(dbname="again")
+        assert goes_to_replica(endpoint, conn)
+    endpoint.wait_log("the catalog of .*again.* cannot be read")
+    with database(cluster, "again"), conn:
+        cluster.primary.sql(FUNCTION, dbname="again")
+        cluster.caught_up()
+        wait_until(lambda: goes_to_replica(endpoint, conn, "select harmless()"), 5, "the new catalog")

@@ -9,7 +9,7 @@
 //   live                            the numbers that are not part of a topology
 //   want NAME                       as a worker whose session waits for freshness there
 //   report NAME EVIDENCE            refused, timeout, shutdown, read_only, role_change or closed, from another thread
-//   watch DATABASE, refresh DATABASE
+//   watch DATABASE, unwatch DATABASE, refresh DATABASE
 //   function DATABASE SCHEMA NAME ARGS, operator DATABASE SCHEMA NAME, relation DATABASE SCHEMA NAME    ("-": no
 //   schema) reload                          reads the same configuration again quit
 // Moments are those of CLOCK_MONOTONIC, so that a test can compare them with its own.
@@ -66,6 +66,11 @@ static void on_publish(void *arg, struct topology *t) {
                     (json_int_t)(uv_hrtime() / 1000), "generation", (json_int_t)t->generation, "primary", primary,
                     "alert", alert_str(t->alert), "no_primary", t->no_primary, "two_primaries", t->two_primaries,
                     "no_replica_eligible", t->no_replica_eligible, "lag_critical", t->lag_critical, "nodes", nodes));
+}
+
+static void on_missing(void *arg, const char *database) {
+    (void)arg;
+    print(json_pack("{s:s, s:s}", "event", "missing", "database", database));
 }
 
 static void on_catalog(void *arg, struct catalog *c) {
@@ -129,6 +134,7 @@ static void do_report(struct watch *w, char **words) {
 }
 
 static void do_watch(struct watch *w, char **words) { health_watch_database(w->health, words[1]); }
+static void do_unwatch(struct watch *w, char **words) { health_unwatch_database(w->health, words[1]); }
 static void do_refresh(struct watch *w, char **words) { health_refresh_database(w->health, words[1]); }
 
 static struct catalog *find_catalog(struct watch *w, const char *database) {
@@ -197,9 +203,9 @@ static const struct {
     size_t n_words;
     void (*run)(struct watch *w, char **words);
 } commands[] = {{"live", 1, do_live},         {"want", 2, do_want},         {"report", 3, do_report},
-                {"watch", 2, do_watch},       {"refresh", 2, do_refresh},   {"function", 5, do_function},
-                {"operator", 4, do_operator}, {"relation", 4, do_relation}, {"reload", 1, do_reload},
-                {"leaves", 5, do_leaves},     {"quit", 1, do_quit}};
+                {"watch", 2, do_watch},       {"unwatch", 2, do_unwatch},   {"refresh", 2, do_refresh},
+                {"function", 5, do_function}, {"operator", 4, do_operator}, {"relation", 4, do_relation},
+                {"reload", 1, do_reload},     {"leaves", 5, do_leaves},     {"quit", 1, do_quit}};
 
 static void run_line(struct watch *w, char *line) {
     char *words[WORDS_MAX], *save = NULL;
@@ -269,7 +275,7 @@ int main(int argc, char **argv) {
     uv_loop_init(&w.loop);
     uv_pipe_init(&w.loop, &w.in, 0);
     w.in.data = &w;
-    const struct health_ops ops = {.publish = on_publish, .catalog = on_catalog, .arg = &w};
+    const struct health_ops ops = {.publish = on_publish, .catalog = on_catalog, .missing = on_missing, .arg = &w};
     w.health = health_start(&w.loop, config, &ops);
     config_unref(config);
     if (uv_pipe_open(&w.in, STDIN_FILENO) != 0 || uv_read_start((uv_stream_t *)&w.in, on_alloc, on_read) != 0) return 1;

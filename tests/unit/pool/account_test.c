@@ -76,6 +76,16 @@ static void a_pool_comes_again(void **state) {
     account_unref(a);
 }
 
+// Of a user or database that is not there, which anybody can make up, nothing stays for long.
+static void a_refused_pool_goes_soon(void **state) {
+    (void)state;
+    struct pool *p = pool_as(w.pools, "made_up", "web", NULL);
+    p->refused = p->failing = true;
+    p->used = false;
+    size_t others = w.pools->all.count - 1;
+    RUN_UNTIL(&w, w.pools->all.count == others);
+}
+
 // A login that was refused at one server is tried again with what another one was told.
 static void new_credentials_are_for_all_pools(void **state) {
     (void)state;
@@ -99,6 +109,7 @@ int main(void) {
         TEST(names_of_any_length),
         TEST(servers_change_places),
         TEST(a_pool_comes_again),
+        TEST(a_refused_pool_goes_soon),
         TEST(new_credentials_are_for_all_pools),
     };
     return cmocka_run_group_tests(tests, worlds_begin, NULL);

@@ -18,18 +18,15 @@ struct fixture {
 };
 
 static void setup(struct fixture *f) {
-    bool made;
     *f = (struct fixture){.databases = {.verdict_cache_size = 100, .max_parse_length = 65536}, .in = buf_make(1 << 24)};
     prep_client_init(&f->names);
-    databases_get(&f->databases, "db", &made);
+    struct database *d = databases_get(&f->databases, "db");
+    assert_true(databases_accept(&f->databases, d, 1));
     struct catalog *c = catalog_new("db");
     databases_set_catalog(&f->databases, c);
     catalog_unref(c);
-    f->ctx = (struct request_context){.database = databases_get(&f->databases, "db", &made),
-                                      .names = &f->names,
-                                      .conforming = true,
-                                      .max_held = 4096,
-                                      .max_names = 3};
+    f->ctx = (struct request_context){
+        .database = d, .names = &f->names, .conforming = true, .max_held = 4096, .max_names = 3};
 }
 
 static void teardown(struct fixture *f) {
