@@ -15,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -369,6 +370,11 @@ bool stream_open(struct stream *s, uv_loop_t *loop, const struct stream_ops *ops
 static void set_option(int fd, int level, int option, int value) {
     // A socket that refuses one of these still works.
     (void)setsockopt(fd, level, option, &value, sizeof value);
+}
+
+bool stream_is_acknowledged(const struct stream *s) {
+    int queued;
+    return ioctl(s->fd, TIOCOUTQ, &queued) < 0 || queued == 0;
 }
 
 static void set_tcp_options(int fd) {

@@ -98,6 +98,9 @@ NODISCARD static inline bool stream_write(struct stream *s, const void *p, size_
 void stream_hold(struct stream *s, struct span bytes);
 // Bytes queued and not yet sent.
 static inline size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
+// What the kernel has taken of a TCP connection and the peer's kernel has not acknowledged. A close leaves that on its
+// way, but a reset that follows, when the peer has sent something meanwhile, takes it away.
+bool stream_is_acknowledged(const struct stream *s);
 
 // While paused, `readable` is not called. Idempotent, and free of system calls while nothing arrives.
 void stream_pause(struct stream *s);

@@ -15,6 +15,7 @@ enum {
     LOGIN_READ_MAX = 16 * 1024, // what a peer without a login can make us hold
     ERROR_MAX = 4 * 1024,       // an ErrorResponse made of a fault
     LINGER_MS = 60000,          // what is unsent at the end may take so long to reach the client
+    LINGER_TICK_MS = 50,        // ... and is looked after so often
     WELCOME_MAX = 1024 * 1024,  // a dozen parameters, none longer than a server may report
     INPUT_LIMIT = 128 << 20     // no session needs more at once: max_exchange_size is at most half of it
 };
@@ -66,21 +67,36 @@ static void client_end(struct client *c) {
     disown(c);
 }
 
-static void on_linger_timeout(struct deadline *d) { client_end(container_of(d, struct client, deadline)); }
+// In the hands of the client's kernel. Of a Unix socket that is where everything is that has been sent.
+static bool is_delivered(const struct client *c) {
+    return client_unsent(c) == 0 && (c->is_unix || stream_is_acknowledged(&c->stream));
+}
 
-// Before the login nothing is so long that the kernel would not take it.
-void client_leave(struct client *c) {
-    if (is_over(c)) return;
-    if (c->state != CLIENT_READY || client_unsent(c) == 0) {
+static void on_linger_tick(struct deadline *d) {
+    struct client *c = container_of(d, struct client, deadline);
+    if (is_delivered(c) || ++c->lingered >= LINGER_MS / LINGER_TICK_MS)
+        client_end(c);
+    else
+        deadline_set(c->env->deadlines, d, LINGER_TICK_MS, on_linger_tick);
+}
+
+// Before the login nothing is so long that it would be on its way for long.
+static void leave(struct client *c, bool at_once) {
+    if (at_once || c->state != CLIENT_READY) {
         client_end(c);
         return;
     }
     client_set_state(c, CLIENT_LEAVING);
-    deadline_set(c->env->deadlines, &c->deadline, LINGER_MS, on_linger_timeout);
+    deadline_set(c->env->deadlines, &c->deadline, LINGER_TICK_MS, on_linger_tick);
     buf_release(&c->in);
     // Were what it still says left unread, the kernel would answer the close with a reset, which overtakes our words.
     stream_resume(&c->stream);
     disown(c);
+}
+
+// Who leaves of its own accord says nothing more that would be answered with a reset.
+void client_leave(struct client *c) {
+    if (!is_over(c)) leave(c, client_unsent(c) == 0);
 }
 
 // What clients do wrong every day; the other reasons may need an operator's eye.
@@ -99,7 +115,7 @@ void client_fail(struct client *c, enum stat_error reason, const struct fault *f
     // The connection ends either way.
     if (!b.failed) (void)!stream_write(&c->stream, b.data, buf_len(&b));
     buf_release(&b);
-    client_leave(c);
+    if (!is_over(c)) leave(c, is_delivered(c));
 }
 
 void client_refuse(struct client *c, enum stat_error reason, const char *sqlstate, const char *fmt, ...) {
@@ -294,7 +310,7 @@ static void on_readable(struct stream *s) {
 
 static void on_drained(struct stream *s) {
     struct client *c = client_of(s);
-    if (c->state == CLIENT_LEAVING) client_end(c);
+    if (c->state == CLIENT_LEAVING && is_delivered(c)) client_end(c);
     if (c->state == CLIENT_READY) c->ops->drained(c->owner, c);
 }
 

@@ -102,6 +102,7 @@ struct client {
     uint8_t sasl_due;        // which message of the client comes next
     bool owned;              // `authenticated` has been called and `gone` has not
     bool in_input, resume_asked, unread;
+    uint16_t lingered;               // looks at what is on its way to a client that leaves
     void (*freed)(struct client *c); // the owner's, when the memory may go
 };
 
