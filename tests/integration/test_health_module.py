@@ -735,7 +735,7 @@ def test_catalog_after_ddl(cluster, catalog_database):
 
 
 def test_catalog_does_not_wait_for_a_primary_of_the_past(new_cluster):
-    """What is read from a primary that falls silent meanwhile is read from the next one, and not half a minute later."""
+    """What is read from a primary that falls silent meanwhile is read from the next one, not half a minute later."""
     cluster = new_cluster()
     old, new, _ = cluster.nodes
     with Watch(cluster.nodes, user="app", monitor_database="app") as watch:
