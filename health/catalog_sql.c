@@ -70,8 +70,8 @@ const char catalog_sql[] =
     " UNION ALL SELECT 'argument', p.oid, p.proargdefaults::pg_catalog.text FROM pg_catalog.pg_proc AS p"
     "  WHERE p.proargdefaults IS NOT NULL AND p.oid >= 16384"
     "), stored AS MATERIALIZED ("
-    // Few are put into words: those that call one.
-    " SELECT e.kind, e.oid, pg_catalog.lower(e.text) AS text FROM ("
+    // Few are put into words: those that call one. A column has the name of its function unless it is given another.
+    " SELECT e.kind, e.oid, pg_catalog.replace(pg_catalog.lower(e.text), ' as set_config', '') AS text FROM ("
     "  SELECT DISTINCT x.what, x.oid FROM expressions AS x CROSS JOIN LATERAL"
     "   pg_catalog.unnest(pg_catalog.string_to_array(x.tree, 'funcid ')) AS u (piece)"
     "   JOIN leaving AS l ON l.number = pg_catalog.split_part(u.piece, ' ', 1)"

@@ -353,6 +353,8 @@ def test_nothing_is_asked_for_nothing(few, cluster):
             run(conn, "insert into code.plain values (2)")
             run(conn, "select code.supported(1)")
             run(conn, "select * from code.local_directly")
+            run(conn, "select * from code.local_directly")
+            value(conn, "select 2")
             assert not asked()
             run(conn, "insert into code.fires values (1)")
             assert value(conn, "select 2") == 2
