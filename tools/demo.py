@@ -188,6 +188,7 @@ def serve(router):
     """Until a signal comes or the router ends."""
     print(f"""
 connect     psql '{router.url()}'
+why there   SET pgsteer.show_route = on; tells it with each answer
 health      http://127.0.0.1:{router.http_port}/health
 metrics     http://127.0.0.1:{router.http_port}/metrics
 config      {router.config}
