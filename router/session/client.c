@@ -15,7 +15,8 @@ enum {
     LOGIN_READ_MAX = 16 * 1024, // what a peer without a login can make us hold
     ERROR_MAX = 4 * 1024,       // an ErrorResponse made of a fault
     LINGER_MS = 60000,          // what is unsent at the end may take so long to reach the client
-    LINGER_TICK_MS = 50,        // ... and is looked after so often
+    LINGER_ACK_MS = 2000,       // ... but its kernel, if it is there, acknowledges within this
+    LINGER_TICK_MS = 50,        // so often it is looked at
     WELCOME_MAX = 1024 * 1024,  // a dozen parameters, none longer than a server may report
     INPUT_LIMIT = 128 << 20     // no session needs more at once: max_exchange_size is at most half of it
 };
@@ -74,7 +75,8 @@ static bool is_delivered(const struct client *c) {
 
 static void on_linger_tick(struct deadline *d) {
     struct client *c = container_of(d, struct client, deadline);
-    if (is_delivered(c) || ++c->lingered >= LINGER_MS / LINGER_TICK_MS)
+    int limit_ms = client_unsent(c) ? LINGER_MS : LINGER_ACK_MS;
+    if (is_delivered(c) || ++c->lingered >= limit_ms / LINGER_TICK_MS)
         client_end(c);
     else
         deadline_set(c->env->deadlines, d, LINGER_TICK_MS, on_linger_tick);
@@ -99,6 +101,10 @@ void client_leave(struct client *c) {
     if (!is_over(c)) leave(c, client_unsent(c) == 0);
 }
 
+void client_dismiss(struct client *c) {
+    if (!is_over(c)) leave(c, is_delivered(c));
+}
+
 // What clients do wrong every day; the other reasons may need an operator's eye.
 static const bool is_everyday[STAT_ERRORS_COUNT] = {
     [STAT_ERROR_AUTH] = true,        [STAT_ERROR_LOGIN_TIMEOUT] = true, [STAT_ERROR_NO_DATABASE] = true,
@@ -115,7 +121,7 @@ void client_fail(struct client *c, enum stat_error reason, const struct fault *f
     // The connection ends either way.
     if (!b.failed) (void)!stream_write(&c->stream, b.data, buf_len(&b));
     buf_release(&b);
-    if (!is_over(c)) leave(c, is_delivered(c));
+    client_dismiss(c);
 }
 
 void client_refuse(struct client *c, enum stat_error reason, const char *sqlstate, const char *fmt, ...) {
@@ -310,6 +316,7 @@ static void on_readable(struct stream *s) {
 
 static void on_drained(struct stream *s) {
     struct client *c = client_of(s);
+    if (c->state == CLIENT_LEAVING) c->lingered = 0;
     if (c->state == CLIENT_LEAVING && is_delivered(c)) client_end(c);
     if (c->state == CLIENT_READY) c->ops->drained(c->owner, c);
 }

@@ -137,12 +137,15 @@ void client_resume_input(struct client *c);
 // does not take.
 void client_unread(struct client *c, struct span bytes);
 
-// Three ways to end the session; all idempotent, and `gone` is called from inside.
+// Four ways to end the session; all idempotent, and `gone` is called from inside.
 // With a FATAL error: logs, counts, tells the client, leaves.
 void client_fail(struct client *c, enum stat_error reason, const struct fault *f);
 // Without a word. The connection ends when what is unsent has been sent, a minute later at the most; the client is
 // freed then. What it says meanwhile is thrown away.
 void client_leave(struct client *c);
+// The same for one that does not go of its own accord: what it still says must not be answered with a reset, which
+// would overtake what is on its way to it.
+void client_dismiss(struct client *c);
 // At once, also one that is leaving: what the kernel does not take now of what is unsent is lost.
 void client_close(struct client *c);
 

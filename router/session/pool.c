@@ -498,6 +498,8 @@ static const char *reason_to_close(const struct pool *p, const struct server *s)
     return should_yield(p, s) ? "another worker needs it" : NULL;
 }
 
+bool pool_would_close(const struct server *s) { return reason_to_close(s->pool, s) != NULL; }
+
 // An idle connection is there to be used.
 static void pool_offer(struct pool *p, struct server *s) {
     const char *why = reason_to_close(p, s);

@@ -99,6 +99,7 @@ void pool_discard(struct server *s, const char *why);
 // next try of a server that failed: go elsewhere if you can.
 bool pool_is_full(const struct pool *p);
 const char *pool_node_name(const struct pool *p);
+bool pool_would_close(const struct server *s); // rather than keep it idle
 bool pool_is_wanted(const struct pool *p); // somebody waits for whom none is being opened, here or in another worker
 bool pool_has_idle(const struct pool *p);  // pool_get would have one at once
 bool pool_can_open(const struct pool *p);  // or as soon as one is opened, and would take it from nobody

@@ -145,7 +145,8 @@ void session_find_server(struct session *s) {
         full |= bit;
     }
     s->reason = (uint8_t)to.reason;
-    if (s->held && s->pins == PINS_SOFT && !to.replica && !is_at(s, to.node)) session_end_lease(s);
+    bool leaves = s->held && s->pins == PINS_SOFT && !to.replica;
+    if (leaves && (!is_at(s, to.node) || s->held->close_when_idle)) session_end_lease(s);
     if (s->held && !to.replica) {
         s->node = ROUTE_NODES_MAX;
         s->on_replica = false;

@@ -279,6 +279,7 @@ void session_login_linked(struct session *s) {
         return;
     }
     struct buf sql = buf_make(SIZE_MAX / 2), *out = &s->env->wbuf;
+    if (s->on_replica) settings_unserializable_sql(&sql); // by the defaults of its role or database it might be
     settings_change_sql(sv->settings, s->settings, false, &sql);
     buf_printf(&sql, "%s;SHOW default_transaction_isolation;SHOW default_transaction_read_only",
                s->forgets ? ";DISCARD SEQUENCES" : "");

@@ -275,6 +275,7 @@ static void settings_were_refused(struct session *s) {
         return;
     }
     s->server->dirty = true;
+    s->identities_first = false; // it was not the order
     if (session_leave_refusing(s)) {
         session_resume(s);
         return;

@@ -112,7 +112,7 @@ static void relay_fail(struct relay *r, enum stat_error reason, const struct fau
     }
     stats_error(s->env->stats, reason);
     log_warning(&s->client.log, "closing: %s (SQLSTATE %s), in the middle of a message", f->text, f->sqlstate);
-    client_leave(&s->client);
+    client_dismiss(&s->client);
 }
 
 static void server_broke(struct relay *r, const struct fault *f) {
@@ -228,7 +228,7 @@ static void on_server_readable(void *owner, struct server *sv) {
         ssize_t n = server_read(sv, s->env->server.rbuf, RBUF_SIZE, &f);
         if (n == 0) return;
         if (n == -1) {
-            client_leave(&s->client); // it has said its last word
+            client_dismiss(&s->client); // it has said its last word
             return;
         }
         if (n < 0) {

@@ -111,6 +111,15 @@ void session_leave_sequences(struct session *s) {
 
 // Connections that are kept for nothing else.
 
+// Somebody may have it by now. That code may ask some time is no reason for anybody to wait.
+static bool is_ripe(const struct session *s) {
+    return s->sequences_asked || !will_ask(s) || s->env->server.now_us(s->env->server.arg) - s->leased_us >= LEASE_US;
+}
+
+// Somebody waits for it, or it would be closed if it were idle: it is too old, or its server has another address.
+static bool is_wanted(const struct session *s) { return pool_is_wanted(s->held->pool) || pool_would_close(s->held); }
+
+// Who keeps a connection without a pause gives others their turn, too.
 void session_lease(struct session *s) {
     bool kept = !s->session_mode && s->held && s->held != s->server && s->pins == PINS_SOFT;
     if (kept == ilink_in_list(&s->lease_link)) return;
@@ -120,6 +129,7 @@ void session_lease(struct session *s) {
     }
     s->leased_us = s->env->server.now_us(s->env->server.arg);
     ilist_push_back(&s->env->leases, &s->lease_link);
+    if (is_ripe(s) && is_wanted(s)) session_end_lease(s);
 }
 
 void session_end_lease(struct session *s) {
@@ -128,14 +138,11 @@ void session_end_lease(struct session *s) {
     pool_put(sv);
 }
 
-// The oldest lease in `p` that may be ended, or in any pool where somebody waits; NULL = none.
+// The oldest lease in `p` that may be ended, or in any pool where it is wanted; NULL = none.
 static struct session *find_ripe(struct session_env *env, const struct pool *p) {
-    uint64_t now_us = env->server.now_us(env->server.arg);
     ILIST_EACH(&env->leases, n) {
         struct session *s = container_of(n, struct session, lease_link);
-        // That code may ask some time is no reason for anybody to wait.
-        bool ripe = s->sequences_asked || !will_ask(s) || now_us - s->leased_us >= LEASE_US;
-        if (ripe && (p ? s->held->pool == p : pool_is_wanted(s->held->pool))) return s;
+        if (is_ripe(s) && (p ? s->held->pool == p : is_wanted(s))) return s;
     }
     return NULL;
 }

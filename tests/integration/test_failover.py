@@ -274,6 +274,20 @@ def test_login_refused_while_there_is_no_primary(router, cluster):
             assert port(conn) in {n.port for n in cluster.replicas}
 
 
+def test_login_by_a_serializable_default_without_a_primary(router, cluster):
+    """A replica has no such transactions, and takes the login all the same."""
+    cluster.primary.sql("alter role other set default_transaction_isolation = serializable")
+    cluster.caught_up()
+    try:
+        endpoint = router()
+        cluster.primary.kill()
+        wait_until(lambda: endpoint.http("/primary")[0] == 503, 10, "the primary to be missed")
+        endpoint.connect(user="other", connect_timeout=10, application_name="serializable").close()
+    finally:
+        cluster.primary.start()
+        cluster.primary.sql("alter role other reset default_transaction_isolation")
+
+
 def test_database_that_takes_no_connections(router, cluster):
     """What a server says of one database is no reason to avoid it for others."""
     endpoint = router(workers=1, server_login_retry="10s")

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 import frontend as fe
-from harness.load import run_clients
+from harness.load import Background, run_clients
 from pgcluster import wait_until
 
 
@@ -328,9 +328,25 @@ def test_nobody_waits_for_what_no_text_shows(router, table, cluster):
                     assert not fe.errors(conn.ask(fe.query("insert into numbered (who) values (1)")))
             assert pinned(endpoint) == 1
             assert time.monotonic() - started < 4  # with 50 ms each they would be 5 s
+            # Nor does somebody who is hardly ever idle: they take turns.
+            busy = "insert into numbered (who) select 1 from pg_sleep(0.05)"
+            with Background(lambda: a.ask(fe.query(busy))) as background:
+                for _ in range(8):
+                    assert not fe.errors(b.ask(fe.query(busy)))
+                assert background.rounds >= 5
     finally:
         with cluster.primary.connect("app", "app") as conn:
             conn.execute("drop function hidden_last()")
+
+
+def test_kept_connection_that_is_too_old(router, table):
+    """What is kept for questions that may come is no exception to server_lifetime."""
+    endpoint = few(router, server_lifetime="2s")
+    teach(endpoint)
+    with login(endpoint), login(endpoint) as conn:
+        conn.ask(fe.query("insert into numbered (who) values (1)"))
+        assert pinned(endpoint) == 1
+        wait_until(lambda: pinned(endpoint) == 0, 5, "the connection to be let go")
 
 
 def test_lost_connection(router, table, cluster):
