@@ -73,10 +73,15 @@ static bool is_delivered(const struct client *c) {
     return client_unsent(c) == 0 && (c->is_unix || stream_is_acknowledged(&c->stream));
 }
 
+// It is looked at, or says something, once more.
+static bool lingers_no_longer(struct client *c) {
+    int limit_ms = client_unsent(c) ? LINGER_MS : LINGER_ACK_MS;
+    return ++c->lingered >= limit_ms / LINGER_TICK_MS;
+}
+
 static void on_linger_tick(struct deadline *d) {
     struct client *c = container_of(d, struct client, deadline);
-    int limit_ms = client_unsent(c) ? LINGER_MS : LINGER_ACK_MS;
-    if (is_delivered(c) || ++c->lingered >= limit_ms / LINGER_TICK_MS)
+    if (is_delivered(c) || lingers_no_longer(c))
         client_end(c);
     else
         deadline_set(c->env->deadlines, d, LINGER_TICK_MS, on_linger_tick);
@@ -305,7 +310,10 @@ static void on_readable(struct stream *s) {
     ssize_t n = stream_read(s, env->rbuf, cap, &f);
     if (c->state == CLIENT_LEAVING) {
         // Nobody wants it. Nor is an end of file an end: who has said goodbye may still read.
-        if (n < -1) client_lost(c, f.text);
+        if (n < -1)
+            client_lost(c, f.text);
+        else if (n > 0 && !client_unsent(c) && lingers_no_longer(c)) // who pours out more and more is not waited for
+            client_end(c);
     } else if (n > 0) {
         stats_add(env->stats, STAT_BYTES_FROM_CLIENTS, (uint64_t)n);
         take(c, span_of(env->rbuf, (size_t)n));
