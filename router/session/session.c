@@ -248,12 +248,12 @@ static void avoid_no_longer(struct session_env *env, uint64_t now_us) {
 }
 
 // Each goes to the back first, so that one that waits again is not met twice.
-static void retry_waiting(struct session_env *env) {
+void sessions_visit_waiting(struct session_env *env, void (*visit)(struct session *s)) {
     for (size_t n = env->waiting.count; n-- > 0 && !ilist_empty(&env->waiting);) {
         struct ilink *first = ilist_first(&env->waiting);
         ilist_remove(&env->waiting, first);
         ilist_push_back(&env->waiting, first);
-        session_try_elsewhere(container_of(first, struct session, waits_link));
+        visit(container_of(first, struct session, waits_link));
     }
 }
 
@@ -261,7 +261,7 @@ void sessions_tick(struct session_env *env) {
     uint64_t now_us = env->server.now_us(env->server.arg);
     if (env->avoid) avoid_no_longer(env, now_us);
     retry_parked(env, is_due, now_us);
-    retry_waiting(env);
+    sessions_visit_waiting(env, session_try_elsewhere);
     if (!ilist_empty(&env->leases)) sessions_yield_leases(env);
     relays_tick(env);
 }

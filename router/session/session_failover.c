@@ -31,7 +31,8 @@ static bool waits_in_vain(const struct session *s) {
     return n && !n->reads && !promoted && !session_is_login(s);
 }
 
-static void wait_anew(struct session *s) {
+static void leave_queue(struct session *s) {
+    if (!waits_in_vain(s)) return;
     bool login = session_is_login(s);
     pool_cancel(&s->ticket);
     session_set_state(s, login ? SESSION_LOGIN : SESSION_IDLE);
@@ -39,17 +40,6 @@ static void wait_anew(struct session *s) {
         session_login_retry(s);
     else
         session_resume(s);
-}
-
-// Each goes to the back first, so that one that waits again is not met twice.
-static void leave_queues(struct session_env *env) {
-    for (size_t n = env->waiting.count; n-- > 0 && !ilist_empty(&env->waiting);) {
-        struct ilink *first = ilist_first(&env->waiting);
-        struct session *s = container_of(first, struct session, waits_link);
-        ilist_remove(&env->waiting, first);
-        ilist_push_back(&env->waiting, first);
-        if (waits_in_vain(s)) wait_anew(s);
-    }
 }
 
 static void leave_connections(struct session *s) {
@@ -61,6 +51,6 @@ static void leave_connections(struct session *s) {
 }
 
 void sessions_follow_primary(struct session_env *env) {
-    leave_queues(env);
+    sessions_visit_waiting(env, leave_queue);
     ILIST_EACH(&env->sessions, n) leave_connections(container_of(n, struct session, link));
 }

@@ -37,6 +37,8 @@ void session_fail(struct session *s, enum stat_error reason, const char *sqlstat
     PRINTF_LIKE(4, 5);
 // The client's kept input is looked at again.
 void session_resume(struct session *s);
+// Each that waits in a pool's queue, which `visit` may have it leave.
+void sessions_visit_waiting(struct session_env *env, void (*visit)(struct session *s));
 
 // session_login.c
 void session_authenticated(void *owner, struct client *c, const struct scram_keys *keys);
